@@ -1,0 +1,21 @@
+"""One MCP server in front of others: any transport to any transport, any protocol era to any era.
+
+`FastMCP.as_proxy(target)` gives a proxy; `.run()` serves it. Nothing heavy is imported before it is used.
+"""
+
+from typing import TYPE_CHECKING
+
+from isthmus.version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from isthmus.server import FastMCP as FastMCP
+
+__all__ = ["FastMCP", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "FastMCP":
+        from isthmus.server import FastMCP
+
+        return FastMCP
+    raise AttributeError(f"module 'isthmus' has no attribute {name!r}")

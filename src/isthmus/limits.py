@@ -1,0 +1,103 @@
+"""Every bound of the library, each with why it is this number. All durations are in seconds, all sizes in bytes.
+
+A limit that a user may set is a field of `Limits`; the rest are constants of the protocol or of good manners.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+MIB: Final = 1 << 20
+
+JSON_DEPTH: Final = 512
+"""Nesting that the slow scanner follows; what real schemas need is under 50, what the interpreter's stack bears is 1,000."""
+
+HEADER_BYTES: Final = 16 * 1024
+"""All of a request's head; nginx and Node take 16 KiB or less (431 beyond)."""
+HEADER_FIELDS: Final = 100
+"""Envoy takes 100, HAProxy 101."""
+URI_BYTES: Final = 8 * 1024
+"""nginx's large_client_header_buffers; RFC 9112 §3 recommends at least 8,000 octets (414 beyond)."""
+STDERR_BYTES: Final = 8 * 1024
+"""The longest line of a back's stderr that is logged whole."""
+STDERR_KEPT: Final = 64 * 1024
+"""The tail of a back's stderr that is kept for the sentence that says why it died."""
+PIECE_BYTES: Final = 64 * 1024
+"""The largest piece handed to an ASGI server at once: uvicorn buffers one large send whole."""
+STDIN_QUEUE: Final = 32 * MIB
+"""What may wait to be read by a stdio back before calls to it fail: two of the largest messages."""
+
+KEEP_ALIVE_COMMENT: Final = 15.0
+"""Between comments on an idle stream: half of the shortest usual idle timeout of a load balancer (30 s)."""
+SLOW_CALL: Final = 15.0
+"""How long a request may stay without any answer before its response becomes a stream that can be kept alive."""
+STOP_EOF: Final = 2.0
+"""For a process to leave after its stdin closed (2026-07-28 basic/transports/stdio, Shutdown: "a reasonable time")."""
+STOP_TERM: Final = 2.0
+"""For its group to leave after SIGTERM, before SIGKILL."""
+STOP_KILL: Final = 5.0
+"""For the kernel to report a killed process; longer means an uninterruptible one, which is left to the watchdog."""
+PROBE: Final = 10.0
+"""For a stdio back to answer `server/discover` before it counts as legacy; a fresh Python server needs 1.3 to 4 s."""
+RESTART_FIRST: Final = 0.1
+"""Back-off before the second start of a back that crashed; doubles up to RESTART_MOST."""
+RESTART_MOST: Final = 30.0
+RESTART_FORGOTTEN: Final = 60.0
+"""A back that has lived this long starts again without back-off."""
+DNS_AND_CONNECT: Final = 5.0
+CLOSE_SESSION: Final = 2.0
+"""For the DELETE that ends a back's HTTP session; a courtesy, so short."""
+WRITE_STALLED: Final = 30.0
+"""For a peer that reads nothing while its buffer is full; nginx's send_timeout is 60 s between two reads."""
+LISTEN: Final = 24 * 3600.0
+"""For a stream that is meant to be silent (`subscriptions/listen`, GET): after a day it is ended and may be opened again."""
+RETRY_GET: Final = 1.0
+"""Before a legacy back's GET stream that ended is opened again, unless it named a `retry`."""
+RETRY_MOST: Final = 30.0
+POOL_IDLE: Final = 50.0
+"""An idle connection to a back is closed before the usual 60 s of servers is over, so that none is reused as it dies."""
+POOL_CONNECTIONS: Final = 256
+"""Connections to one back, in use and idle; a 257th call waits for one, within its own deadline."""
+REDIRECTS: Final = 3
+"""Redirects within one origin before it counts as a loop."""
+PENDING_STRAYS: Final = 256
+"""Messages outside any call that wait for a legacy client to open its GET stream; older ones are dropped, counted."""
+LOGGING_PROCESSES: Final = 8
+"""Processes of one modern stdio back whose calls want log messages at the same time: see `transports/stdio_back`."""
+LIST_PAGES: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The bounds an operator may set.
+
+    Times in seconds, sizes in bytes; sources are the rows of the hardening tests that each default answers to.
+    """
+
+    body: int = 4 * MIB
+    """The largest message from a client over HTTP (413 beyond); the Python SDK's own bound."""
+    line: int = 16 * MIB
+    """The longest line on stdio, either way."""
+    result: int = 16 * MIB
+    """The largest message from a back."""
+    header_time: float = 10.0
+    """For a client to send a request's head, and for a fresh connection to begin (408)."""
+    body_time: float = 30.0
+    """For a client to send a request's body (408)."""
+    keep_alive: float = 75.0
+    """For an idle connection of a client; nginx's default."""
+    call: float = 60.0
+    """Without any word about a call, before it fails and is cancelled at the back."""
+    call_most: float = 600.0
+    """Of one call altogether, whatever progress it reports."""
+    connect: float = DNS_AND_CONNECT
+    """For a connection to a back, TLS included."""
+    answer_wait: float = 600.0
+    """For a client to answer a back's question; people are slow."""
+    sessions: int = 10_000
+    """Legacy sessions of HTTP clients at once (503 beyond)."""
+    session_idle: float = 1800.0
+    """Before a legacy session without any request is closed."""
+    unread: int = MIB
+    """Output that may wait for one client before the back is made to wait; cut after `WRITE_STALLED` seconds."""
+    drain: float = 25.0
+    """For calls in flight when the proxy is told to stop; under Kubernetes' 30 s."""

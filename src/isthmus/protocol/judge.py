@@ -1,0 +1,126 @@
+"""The rules that a modern request is judged by before anybody acts on it.
+
+Order: required `_meta`, headers, version, method; parameters are the back's to judge. Sources: 2026-07-28 basic/index
+(*Per-request protocol fields*), basic/transports/streamable-http (*Server Validation*), basic/versioning.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from msgspec import Raw
+
+from isthmus.protocol.methods import Method, row_of
+from isthmus.protocol.names import (
+    CAPABILITIES_KEY,
+    HEADER_MISMATCH,
+    UNSUPPORTED_VERSION,
+    VERSION_KEY,
+)
+from isthmus.protocol.versions import MODERN, SUPPORTED, Era
+from isthmus.wire.codec import close_object, open_object, string
+from isthmus.wire.envelope import INVALID_PARAMS, METHOD_NOT_FOUND, Envelope, Members
+from isthmus.wire.headers import decode_value
+
+
+class Refusal(NamedTuple):
+    """Why a request goes no further: the JSON-RPC error and the HTTP status."""
+
+    code: int
+    why: str
+    status: int
+    data: Any = None
+
+
+class ModernRequest:
+    """A modern request that passed: its envelope, and the opened objects it was judged by.
+
+    `name` is what `Mcp-Name` mirrors, where the method has such a member.
+    """
+
+    __slots__ = ("envelope", "meta", "name", "params", "row", "version")
+
+    def __init__(
+        self, envelope: Envelope, row: Method, params: Members, meta: Members, version: str, name: str | None
+    ) -> None:
+        self.envelope = envelope
+        self.row = row
+        self.params = params
+        self.meta = meta
+        self.version = version
+        self.name = name
+
+    def write(self, id: int) -> bytes:
+        """The request under another id, written from the members it was judged by."""
+        self.params["_meta"] = Raw(close_object(self.meta))
+        members = self.envelope.members
+        members["params"] = Raw(close_object(self.params))
+        members["id"] = Raw(str(id).encode())
+        return close_object(members)
+
+
+_VERSIONS_AS_WRITTEN: Final = {f'"{version}"'.encode(): version for version in MODERN}
+
+
+def meta_of(params: Members | None) -> Members | None:
+    """The opened `_meta` of opened parameters."""
+    raw = params.get("_meta") if params is not None else None
+    return open_object(raw) if raw is not None else None
+
+
+def judge_modern(envelope: Envelope, headers: Mapping[str, str] | None) -> ModernRequest | Refusal:
+    """Whether a modern request may go on.
+
+    Args:
+        envelope: a request.
+        headers: the HTTP request's headers by lower-case name; None on transports without headers.
+    """
+    raw_params = envelope.members.get("params")
+    params = open_object(raw_params) if raw_params is not None else None
+    meta = meta_of(params)
+    if params is None or meta is None or VERSION_KEY not in meta or not _is_object(meta.get(CAPABILITIES_KEY)):
+        return Refusal(
+            INVALID_PARAMS, f'"params._meta" must carry "{VERSION_KEY}" and, as an object, "{CAPABILITIES_KEY}".', 400
+        )
+    raw_version = bytes(meta[VERSION_KEY])
+    version = _VERSIONS_AS_WRITTEN.get(raw_version) or string(raw_version)
+    if version is None:
+        return Refusal(INVALID_PARAMS, f'"{VERSION_KEY}" must be a string.', 400)
+    row = row_of(envelope.method)
+    name = string(params.get(row.routed)) if row.routed is not None else None
+    if headers is not None:
+        mismatch = _judge_headers(headers, version, row, name)
+        if mismatch is not None:
+            return Refusal(HEADER_MISMATCH, mismatch, 400)
+    if version not in MODERN:
+        data = {"supported": list(SUPPORTED), "requested": version}
+        return Refusal(UNSUPPORTED_VERSION, "Unsupported protocol version", 400, data)
+    if Era.MODERN not in row.eras:
+        return Refusal(METHOD_NOT_FOUND, f"Method not found: {row.name} is not part of {version}.", 404)
+    return ModernRequest(envelope, row, params, meta, version, name)
+
+
+def _judge_headers(headers: Mapping[str, str], version: str, row: Method, name: str | None) -> str | None:
+    """What is wrong with the headers that mirror the body; None if nothing is."""
+    said = headers.get("mcp-protocol-version")
+    if said != version:
+        return _mismatch("MCP-Protocol-Version", said, version)
+    said = headers.get("mcp-method")
+    if said != row.name:
+        return _mismatch("Mcp-Method", said, row.name)
+    if row.routed is not None:
+        said = headers.get("mcp-name")
+        if said is None or decode_value(said) != name:
+            return _mismatch("Mcp-Name", said, name)
+    return None
+
+
+def _mismatch(header: str, said: str | None, meant: str | None) -> str:
+    if said is None:
+        return f"Header mismatch: the {header} header is missing; it must mirror the body."
+    if meant is None:
+        return f"Header mismatch: the {header} header names something, and the body does not."
+    return f"Header mismatch: {header} header value {said[:200]!r} does not match body value {meant[:200]!r}."
+
+
+def _is_object(raw: Raw | None) -> bool:
+    return raw is not None and bytes(memoryview(raw)[:1]) == b"{"

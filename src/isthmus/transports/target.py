@@ -1,0 +1,81 @@
+"""What a user names as the server to put isthmus in front of."""
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from isthmus.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class HttpTarget:
+    """A server that listens: `url` and the headers sent with every request to it."""
+
+    name: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A server that is started: `argv` as it is, without a shell; `env` on top of the few variables it inherits."""
+
+    name: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str | None = None
+
+
+Target = HttpTarget | Launch
+
+
+def read_target(
+    target: str | Sequence[str],
+    *,
+    name: str | None = None,
+    headers: Sequence[tuple[str, str]] = (),
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+) -> Target:
+    """What a target means: a URL, a `.py` or `.js` file, or a command with its arguments.
+
+    Raises:
+        ConfigError: it is none of these, the file or the command does not exist, or an option doesn't fit it.
+    """
+    if isinstance(target, str) and target.startswith(("http://", "https://")):
+        if env or cwd:
+            raise ConfigError("--env and --cwd are for a command; a URL is not started by isthmus. Remove them.")
+        host = urlsplit(target).hostname
+        if not host:
+            raise ConfigError(f"The URL {target!r} has no host. Write it as http://HOST:PORT/PATH.")
+        return HttpTarget(name or host, target, tuple(headers))
+    if headers:
+        raise ConfigError("--header is for a URL; a command has no headers. Use --env for its credentials.")
+    argv = _script(target, cwd) if isinstance(target, str) else tuple(target)
+    if not argv:
+        raise ConfigError("After -- there must be a command to start.")
+    if cwd is not None and not Path(cwd).is_dir():
+        raise ConfigError(f"The folder {cwd!r} of --cwd does not exist.")
+    _check_command(argv[0], cwd, (env or {}).get("PATH"))
+    return Launch(name or Path(argv[-1] if isinstance(target, str) else argv[0]).name, argv, dict(env or {}), cwd)
+
+
+def _script(target: str, cwd: str | None) -> tuple[str, ...]:
+    suffix = Path(target).suffix
+    if suffix not in (".py", ".js", ".mjs", ".cjs"):
+        raise ConfigError(
+            f"{target!r} is no URL and no .py or .js file. Give a URL (http://…), a script, or -- COMMAND ARGS…"
+        )
+    if not (Path(cwd or ".") / target).is_file():
+        raise ConfigError(f"The file {target!r} does not exist.")
+    return (sys.executable if suffix == ".py" else "node", target)
+
+
+def _check_command(command: str, cwd: str | None, path: str | None) -> None:
+    where = str(Path(cwd or ".") / command) if os.path.dirname(command) else command
+    if shutil.which(where, path=path) is None:
+        raise ConfigError(f"The command {command!r} was not found or is not executable. Check its name and PATH.")

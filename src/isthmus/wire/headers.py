@@ -1,0 +1,35 @@
+"""Values in HTTP headers, and the base64 form of those that plain ASCII can't carry.
+
+Source: 2026-07-28 `basic/transports/streamable-http`, *Value Encoding*.
+"""
+
+import base64
+import binascii
+import re
+from typing import Final
+
+_PREFIX: Final = "=?base64?"
+_SUFFIX: Final = "?="
+_PLAIN: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?\Z")
+_BASE64: Final = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\Z")
+
+
+def encode_value(value: str) -> str:
+    """The header's value for `value`: itself where it is safe ASCII, else its base64 form."""
+    marked = value.startswith(_PREFIX) and value.endswith(_SUFFIX)
+    if (value == "" or _PLAIN.match(value)) and not marked:
+        return value
+    return _PREFIX + base64.b64encode(value.encode("utf-8", "surrogatepass")).decode() + _SUFFIX
+
+
+def decode_value(value: str) -> str | None:
+    """What a header's value says; None where it holds characters that it may not, or broken base64."""
+    if value.startswith(_PREFIX) and value.endswith(_SUFFIX) and len(value) >= len(_PREFIX) + len(_SUFFIX):
+        text = value[len(_PREFIX) : -len(_SUFFIX)]
+        if not _BASE64.match(text):
+            return None
+        try:
+            return base64.b64decode(text, validate=True).decode("utf-8", "surrogatepass")
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+    return value if value == "" or _PLAIN.match(value) else None

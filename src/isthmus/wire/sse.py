@@ -1,0 +1,111 @@
+"""Server-sent events, written and read (WHATWG HTML §9.2, as MCP's HTTP transports use them)."""
+
+from typing import Final, NamedTuple
+
+COMMENT: Final = b":\n\n"
+"""Keeps an idle stream open; says nothing."""
+
+
+class Event(NamedTuple):
+    """One dispatched event; `id` and `retry` (milliseconds) only where this event carried them."""
+
+    type: str
+    data: bytes
+    id: str | None
+    retry: int | None
+
+
+def write_event(message: bytes, id: bytes | None = None) -> bytes:
+    """A message as one event. `message` has no line breaks (see `codec.one_line`)."""
+    if id is None:
+        return b"event: message\ndata: " + message + b"\n\n"
+    return b"event: message\nid: " + id + b"\ndata: " + message + b"\n\n"
+
+
+class EventTooLong(ValueError):
+    """An event passed the bound."""
+
+
+class EventParser:
+    """Reads events from a byte stream.
+
+    Args:
+        bound: the most bytes that one event may hold.
+    """
+
+    __slots__ = ("_after_cr", "_bound", "_data", "_held", "_id", "_retry", "_size", "_started", "_type")
+
+    def __init__(self, bound: int) -> None:
+        self._bound = bound
+        self._held: list[bytes] = []
+        self._size = 0
+        self._started = False
+        self._after_cr = False
+        self._clear()
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that `data` completes.
+
+        Raises:
+            EventTooLong: an event passed the bound; the stream can't be read on.
+        """
+        if self._after_cr and data[:1] == b"\n":
+            data = data[1:]
+        if not data:
+            return []
+        self._after_cr = data[-1:] == b"\r"
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        first, *rest = data.split(b"\n")
+        self._held.append(first)
+        self._grow(len(first))
+        if not rest:
+            return []
+        lines = [b"".join(self._held), *rest]
+        self._held = [lines.pop()]
+        events: list[Event] = []
+        for line in lines:
+            event = self._line(line)
+            if event is not None:
+                events.append(event)
+        self._grow(len(self._held[0]))
+        return events
+
+    def _grow(self, size: int) -> None:
+        self._size += size
+        if self._size > self._bound:
+            raise EventTooLong(f"An event of more than {self._bound} bytes came on the stream.")
+
+    def _clear(self) -> None:
+        self._data: list[bytes] = []
+        self._type = ""
+        self._id: str | None = None
+        self._retry: int | None = None
+        self._size = 0
+
+    def _line(self, line: bytes) -> Event | None:
+        if not self._started:
+            self._started = True
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        if not line:
+            return self._dispatch()
+        self._grow(len(line))
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            self._data.append(value)
+        elif name == b"event":
+            self._type = value.decode("utf-8", "replace")
+        elif name == b"id" and b"\0" not in value:
+            self._id = value.decode("utf-8", "replace")
+        elif name == b"retry" and value.isdigit() and len(value) < 12:
+            self._retry = int(value)
+        return None
+
+    def _dispatch(self) -> Event | None:
+        """An event without data isn't dispatched by browsers; its id and retry still count, so they are handed on."""
+        event = None
+        if self._data or self._id is not None or self._retry is not None:
+            event = Event(self._type or "message", b"\n".join(self._data), self._id, self._retry)
+        self._clear()
+        return event
