@@ -35,6 +35,10 @@ class BackUnavailable(Fault):
     """The back can't be reached or started; nothing of the request arrived there."""
 
 
+class WrongEra(BackUnavailable):
+    """The back does not speak the client's era."""
+
+
 class BackFault(Fault):
     """The back answered with something that is not MCP, too much of it, or died on the way."""
 

@@ -101,3 +101,21 @@ class Limits:
     """Output that may wait for one client before the back is made to wait; cut after `WRITE_STALLED` seconds."""
     drain: float = 25.0
     """For calls in flight when the proxy is told to stop; under Kubernetes' 30 s."""
+
+
+# The HTTP client's own bounds (`transports/http_client`).
+
+RESPONSE_HEAD: Final = 64 * 1024
+"""What a back may send without a byte of content: its head, interim responses, trailers; Go's default is 1 MiB."""
+BODY_TOGETHER: Final = 16 * 1024
+"""A body up to this size is copied behind the head and written at once; copying more costs more than a second write."""
+BODY_PIECES: Final = 1024
+"""Pieces of a body that are kept apart before they are joined: a piece of two bytes costs 43."""
+STREAM_QUEUE: Final = MIB
+"""What may wait on a stream of events that nobody reads, before the back is made to wait."""
+STREAM_PIECE: Final = 64 * 1024
+"""What is parsed into events at once; the shortest event has 6 bytes and costs 300 as an object."""
+HAPPY_EYEBALLS: Final = 0.25
+"""Between attempts at the addresses of one name (RFC 8305 §5 recommends 250 ms)."""
+CLOSE_CONNECTIONS: Final = 1.0
+"""For the loop to report aborted connections as closed; it needs a few turns."""

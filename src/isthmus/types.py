@@ -2,8 +2,11 @@
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Protocol
 
+from isthmus.limits import Limits
+from isthmus.protocol.judge import ModernRequest
 from isthmus.protocol.methods import Method
 from isthmus.wire.envelope import Envelope
 
@@ -20,8 +23,57 @@ class Port(Protocol):
     def answer(self, message: bytes, status: int) -> None:
         """Send the final answer; `status` is the HTTP status where one can still be chosen."""
 
+    def abandon(self) -> None:
+        """End without an answer: the client cancelled the request."""
+
     async def drain(self) -> None:
         """Wait until the client has read enough; bounded by `limits.WRITE_STALLED`, after which it is cut off."""
+
+
+class Strays(Port, Protocol):
+    """Where messages go that belong to no request of the client."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the client reads there now."""
+
+
+class Session(Protocol):
+    """A legacy client's session, as its front sees it."""
+
+    version: str
+    """The revision that was negotiated."""
+
+    async def request(self, envelope: Envelope, port: Port) -> None:
+        """Take one request to the back and its answer to `port`."""
+
+    async def notify(self, envelope: Envelope) -> None:
+        """Take a notification to the back."""
+
+    async def answer(self, envelope: Envelope) -> None:
+        """Take the answer to a question of the back there."""
+
+
+class Relay(Protocol):
+    """What a front hands its messages to: the engine."""
+
+    limits: Limits
+
+    async def relay(self, request: ModernRequest, port: Port, headers: Mapping[str, str] | None) -> None:
+        """Take one modern request to the back and its answer to `port`; cancelling cancels it there."""
+
+    async def notify(self, envelope: Envelope, version: str) -> None:
+        """Take a modern client's notification to the back."""
+
+    async def open_session(self, envelope: Envelope, strays: Strays) -> tuple[Session, bytes]:
+        """A session for a legacy client, and the answer to its `initialize`.
+
+        Raises:
+            Fault: the back can't be opened, or refused.
+        """
+
+    async def end_session(self, session: Session) -> None:
+        """A legacy client left."""
 
 
 class Call(ABC):
@@ -30,13 +82,20 @@ class Call(ABC):
     Transports call the methods below from their readers; none of them waits and none raises.
     """
 
-    __slots__ = ("id", "method", "row", "timeout")
+    __slots__ = ("expires", "id", "row", "timeout")
 
-    id: int
-    method: str
-    row: Method
-    timeout: asyncio.Timeout | None
-    """The deadline around the call; moved on every sign of life."""
+    def __init__(self, id: int, row: Method) -> None:
+        self.id = id
+        self.row = row
+        self.timeout: asyncio.Timeout | None = None
+        """The deadline around the call; moved on every sign of life."""
+        self.expires = 0.0
+        """The moment that no sign of life moves the deadline beyond, on the loop's clock."""
+
+    def extend(self, seconds: float) -> None:
+        """A sign of life: the deadline is `seconds` from now, but not after `expires`."""
+        if self.timeout is not None and not self.timeout.expired():
+            self.timeout.reschedule(min(asyncio.get_running_loop().time() + seconds, self.expires))
 
     @abstractmethod
     def notified(self, envelope: Envelope) -> None:
@@ -53,3 +112,25 @@ class Call(ABC):
     @abstractmethod
     async def drain(self) -> None:
         """Wait until the client has read enough."""
+
+
+class Collect(Call):
+    """A request of the proxy's own: its answer is kept, whatever comes before is not."""
+
+    __slots__ = ("answer",)
+
+    def __init__(self, id: int, row: Method) -> None:
+        super().__init__(id, row)
+        self.answer: Envelope | None = None
+
+    def notified(self, envelope: Envelope) -> None:
+        """Nothing that comes before the answer matters."""
+
+    def asked(self, envelope: Envelope) -> None:
+        """Nothing that comes before the answer matters."""
+
+    def answered(self, envelope: Envelope, status: int) -> None:
+        self.answer = envelope
+
+    async def drain(self) -> None:
+        """Nobody reads it."""

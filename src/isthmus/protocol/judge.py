@@ -16,7 +16,7 @@ from isthmus.protocol.names import (
     UNSUPPORTED_VERSION,
     VERSION_KEY,
 )
-from isthmus.protocol.versions import MODERN, SUPPORTED, Era
+from isthmus.protocol.versions import MODERN, Era
 from isthmus.wire.codec import close_object, open_object, string
 from isthmus.wire.envelope import INVALID_PARAMS, METHOD_NOT_FOUND, Envelope, Members
 from isthmus.wire.headers import decode_value
@@ -92,7 +92,7 @@ def judge_modern(envelope: Envelope, headers: Mapping[str, str] | None) -> Moder
         if mismatch is not None:
             return Refusal(HEADER_MISMATCH, mismatch, 400)
     if version not in MODERN:
-        data = {"supported": list(SUPPORTED), "requested": version}
+        data = {"supported": list(MODERN), "requested": version}
         return Refusal(UNSUPPORTED_VERSION, "Unsupported protocol version", 400, data)
     if Era.MODERN not in row.eras:
         return Refusal(METHOD_NOT_FOUND, f"Method not found: {row.name} is not part of {version}.", 404)

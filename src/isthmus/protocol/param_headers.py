@@ -104,7 +104,7 @@ def _text(value: Any) -> str | None:
 
 
 def _is_same(said: str, value: Any, meant: str | None) -> bool:
-    """"servers SHOULD compare the header value and the body value numerically" where the value is an integer."""
+    """ "servers SHOULD compare the header value and the body value numerically" where the value is an integer."""
     if meant is None or said == meant:
         return said == meant
     if isinstance(value, bool) or not isinstance(value, int | float):

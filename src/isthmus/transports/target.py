@@ -4,11 +4,12 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from isthmus.errors import ConfigError
+from isthmus.transports.launch import Launch
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +19,6 @@ class HttpTarget:
     name: str
     url: str
     headers: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """A server that is started: `argv` as it is, without a shell; `env` on top of the few variables it inherits."""
-
-    name: str
-    argv: tuple[str, ...]
-    env: Mapping[str, str] = field(default_factory=dict)
-    cwd: str | None = None
 
 
 Target = HttpTarget | Launch

@@ -42,10 +42,12 @@ class OddMembers(dict[str, Raw]):
 
     def emit(self) -> bytes:
         """The object as JSON text, each name spelled as it came in."""
-        parts = (
-            self.spelled.get(name, b"") or json.dumps(name, ensure_ascii=False).encode() for name in self
+        parts = (self.spelled.get(name, b"") or json.dumps(name, ensure_ascii=False).encode() for name in self)
+        return (
+            b"{"
+            + b",".join(name + b":" + bytes(value) for name, value in zip(parts, self.values(), strict=True))
+            + b"}"
         )
-        return b"{" + b",".join(name + b":" + bytes(value) for name, value in zip(parts, self.values(), strict=True)) + b"}"
 
 
 def names_are_plain(text: bytes, members: dict[str, Raw]) -> bool:

@@ -1,0 +1,152 @@
+"""`isthmus run` and `isthmus check`."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from isthmus.errors import ConfigError
+from isthmus.limits import Limits
+from isthmus.version import __version__
+
+_EPILOG = """\
+TARGET is a URL (http://… or https://…), a .py or .js file, or -- COMMAND ARGS…
+
+  isthmus run https://example.com/mcp             a remote server for a client that starts commands
+  isthmus run --http 8080 -- npx -y some-server   a command as an HTTP endpoint
+  isthmus check server.py                         what a server is, and whether it works
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}. See isthmus --help.")
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """The command; exits with 0, 1 (the target does not work) or 2 (the arguments don't)."""
+    try:
+        code = _main(list(sys.argv[1:] if argv is None else argv))
+    except ConfigError as error:
+        print(f"isthmus: {error}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+def _main(argv: list[str]) -> int:
+    command: list[str] | None = None
+    if "--" in argv:
+        at = argv.index("--")
+        argv, command = argv[:at], argv[at + 1 :]
+    arguments = _parser().parse_args(argv)
+    if command is not None and arguments.target is not None:
+        raise ConfigError(f"There are two targets, {arguments.target!r} and a command after --. Give one.")
+    target = command if command is not None else arguments.target
+    if target is None:
+        raise ConfigError("There is no target. Give a URL, a script, or -- COMMAND ARGS…")
+    logging.basicConfig(
+        level=arguments.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    if arguments.command == "run":
+        return _run(arguments, target)
+    from isthmus.cli.check import check
+
+    return check(_target(arguments, target), _limits(arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="isthmus",
+        description="Put one MCP server in front of another: any transport to any transport.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"isthmus {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    style = argparse.RawDescriptionHelpFormatter
+    run = commands.add_parser("run", help="serve a target on stdio or HTTP", epilog=_EPILOG, formatter_class=style)
+    check = commands.add_parser("check", help="say what a target is", epilog=_EPILOG, formatter_class=style)
+    for each in (run, check):
+        each.add_argument("target", nargs="?", metavar="TARGET")
+        each.add_argument("--header", action="append", default=[], metavar="'K: V'", help="sent to a URL")
+        each.add_argument("--env", action="append", default=[], metavar="K=V", help="given to a command")
+        each.add_argument("--cwd", help="where a command starts")
+        each.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="for a call without any sign of life")
+        each.add_argument(
+            "--log-level", choices=("debug", "info", "warning", "error"), default="warning", metavar="LEVEL"
+        )
+    run.add_argument("--http", metavar="[HOST:]PORT", help="serve streamable HTTP there, instead of stdio")
+    run.add_argument("--path", default="/mcp", help="the HTTP endpoint's path (default /mcp)")
+    run.add_argument("--allow-host", action="append", default=[], metavar="HOST", help="a Host header to serve")
+    run.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN", help="a web origin to serve")
+    run.add_argument("--name", default="isthmus", help="what the proxy calls itself")
+    return parser
+
+
+def _run(arguments: argparse.Namespace, target: str | list[str]) -> int:
+    from isthmus import run
+
+    back = _target(arguments, target)
+    bounds = _limits(arguments)
+    if arguments.http is None:
+        if arguments.allow_host or arguments.allow_origin or arguments.path != "/mcp":
+            raise ConfigError("--path, --allow-host and --allow-origin need --http.")
+        from isthmus.transports.stdio_front import take_stdout
+
+        return run.run_loop(run.serve_stdio(back, take_stdout(), name=arguments.name, bounds=bounds))
+    from isthmus.transports.http_front.guard import is_loopback
+    from isthmus.transports.http_front.serve import bind
+
+    host, port = _address(arguments.http)
+    if not is_loopback(host) and not arguments.allow_host:
+        raise ConfigError(
+            f"Listening on {host} lets others in. Name the hosts they may use with --allow-host HOST, or * for any."
+        )
+    if not arguments.path.startswith("/"):
+        raise ConfigError(f"The path {arguments.path!r} must begin with a slash.")
+    place = run.HttpPlace(host, port, arguments.path, tuple(arguments.allow_host), tuple(arguments.allow_origin))
+    bound = bind(host, port)
+    shown = f"[{host}]" if ":" in host else host
+    print(f"isthmus: {back.name} at http://{shown}:{bound.getsockname()[1]}{place.path}", file=sys.stderr, flush=True)
+    return run.run_loop(run.serve_http(back, bound, place, name=arguments.name, bounds=bounds))
+
+
+def _target(arguments: argparse.Namespace, target: str | list[str]):  # noqa: ANN202  # imported late
+    from isthmus.transports.target import read_target
+
+    headers = [_pair(each, ":", "--header 'K: V'") for each in arguments.header]
+    env = dict(_pair(each, "=", "--env K=V") for each in arguments.env)
+    return read_target(target, headers=headers, env=env, cwd=arguments.cwd)
+
+
+def _limits(arguments: argparse.Namespace) -> Limits:
+    if arguments.timeout is None:
+        return Limits()
+    return Limits(call=arguments.timeout, call_most=max(arguments.timeout, Limits().call_most))
+
+
+def _pair(text: str, mark: str, form: str) -> tuple[str, str]:
+    name, found, value = text.partition(mark)
+    if not found or not name.strip():
+        raise ConfigError(f"{text!r} is not of the form {form}.")
+    return name.strip(), value.strip() if mark == ":" else value
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return seconds
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"--http takes [HOST:]PORT, and {text!r} is not of that form.")
+    return host.strip("[]") or "127.0.0.1", int(port)

@@ -1,0 +1,234 @@
+"""One back and all that is known of it: how it is reached, which eras it speaks, which of its tools mirror parameters."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from msgspec import Raw
+
+from isthmus.engine import modern
+from isthmus.engine.legacy import BackSession, LegacySession
+from isthmus.engine.tasks import Tasks
+from isthmus.errors import BackFault, BackUnavailable, Fault, WrongEra
+from isthmus.limits import LIST_PAGES, Limits
+from isthmus.protocol import edits
+from isthmus.protocol.correlate import Correlator
+from isthmus.protocol.judge import ModernRequest
+from isthmus.protocol.methods import row_of
+from isthmus.protocol.names import CAPABILITIES_KEY, CLIENT_INFO_KEY, MODERN_CODES, VERSION_KEY
+from isthmus.protocol.param_headers import Mirrored
+from isthmus.protocol.versions import MODERN
+from isthmus.transports.http_back import HttpSession, error_code, post_modern, probe_http
+from isthmus.transports.http_client import HttpClient
+from isthmus.transports.stdio_back import ModernStdio, Starter, StdioSession
+from isthmus.transports.target import HttpTarget, Target
+from isthmus.transports.watchdog import Watchdog
+from isthmus.types import Collect, Port, Session, Strays
+from isthmus.version import __version__
+from isthmus.wire.codec import close_object, decode, encode, one_line, open_object
+from isthmus.wire.envelope import Envelope, request_message
+
+_log: Final = logging.getLogger("isthmus.engine")
+
+
+class Gateway:
+    """Stands in front of one back.
+
+    Args:
+        target: the back.
+        name: what the proxy calls itself in `serverInfo`.
+        bounds: every limit.
+        keeps_identity: whether clients see the back's own `serverInfo` instead.
+        stray: where a modern process's messages go that belong to no call, if there is one client only.
+        died: called with the sentence when the back fails before it has ever answered.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        name: str = "isthmus",
+        bounds: Limits | None = None,
+        keeps_identity: bool = False,
+        stray: Callable[[Envelope], None] | None = None,
+        died: Callable[[str], None] | None = None,
+    ) -> None:
+        self.limits = bounds or Limits()
+        self.name = target.name
+        self.tasks = Tasks()
+        self.ids: Correlator[None] = Correlator()
+        self.server_info = None if keeps_identity else Raw(encode({"name": name, "version": __version__}))
+        self.mirrored: dict[str, tuple[Mirrored, ...]] = {}
+        self.client: HttpClient | None = None
+        self.has_answered = False
+        self._died = died
+        self._watchdog = Watchdog()
+        self._starter: Starter | None = None
+        self._stdio: ModernStdio | None = None
+        self._sessions: set[LegacySession] = set()
+        self._is_modern: bool | None = None
+        self._probing = asyncio.Lock()
+        self._lines: dict[tuple[str, str], bytes] = {}
+        if isinstance(target, HttpTarget):
+            self.client = HttpClient(target.url, name=target.name, headers=target.headers, limits=self.limits)
+        else:
+            self._starter = Starter(target, self.limits, self._watchdog)
+            self._stdio = ModernStdio(self._starter, stray)
+
+    def failed(self, fault: Fault) -> None:
+        """A request failed; where the back has never answered it is not there at all."""
+        is_dead = isinstance(fault, BackUnavailable | BackFault) and not isinstance(fault, WrongEra)
+        if is_dead and not self.has_answered and self._died is not None:
+            self._died(fault.why)
+
+    async def close(self) -> None:
+        """End every session, process and connection."""
+        await asyncio.gather(*(self.end_session(session) for session in list(self._sessions)))
+        await self.tasks.close()
+        if self._stdio is not None:
+            await self._stdio.close()
+        if self.client is not None:
+            await self.client.close()
+        await self._watchdog.close()
+
+    # -- modern -----------------------------------------------------------------------------------------------------
+
+    async def relay(self, request: ModernRequest, port: Port, headers: Mapping[str, str] | None) -> None:
+        """Take one modern request to the back and its answer to `port`; cancelling cancels it there."""
+        await modern.relay(self, request, port, headers)
+
+    async def notify(self, envelope: Envelope, version: str) -> None:
+        """Take a modern client's notification to the back; a back that is not modern or not there gets none."""
+        text = one_line(close_object(envelope.members))
+        try:
+            async with asyncio.timeout(self.limits.call):
+                if self.client is None:
+                    self.stdio().send(text)
+                elif self._is_modern is not False:
+                    response = await self.client.request("POST", self.header_lines(version, envelope.method), text)
+                    if response.stream is not None:
+                        response.stream.close()
+        except (Fault, TimeoutError) as fault:
+            _log.info("%s did not take %s: %s", self.name, envelope.method, fault)
+
+    def stdio(self) -> ModernStdio:
+        """The modern face of a back that is started as a process."""
+        assert self._stdio is not None
+        return self._stdio
+
+    async def need_modern(self, request: ModernRequest) -> None:
+        """Make sure that a back on HTTP speaks the modern era; asked once.
+
+        Raises:
+            WrongEra: it is legacy.
+            BackUnavailable, BackFault: it can't be asked.
+        """
+        if self._is_modern is None and self.client is not None:
+            async with self._probing:
+                if self._is_modern is None:
+                    _, text = self._discover(request)
+                    lines = self.header_lines(request.version, "server/discover")
+                    self._is_modern = await probe_http(self.client, text, lines)
+        if self._is_modern is False:
+            raise WrongEra(f"{self.name} speaks only revisions before 2026-07-28. Open it with initialize.")
+
+    def probe_of(self, request: ModernRequest) -> Callable[[], tuple[Collect, bytes]]:
+        """A `server/discover` in the name of the client that sent `request`."""
+        return lambda: self._discover(request)
+
+    def header_lines(self, version: str, method: str) -> bytes:
+        """The header lines that every modern request of a method carries."""
+        lines = self._lines.get((version, method))
+        if lines is None:
+            lines = f"MCP-Protocol-Version: {version}\r\nMcp-Method: {method}\r\n".encode("ascii", "replace")
+            if len(self._lines) < 64:
+                self._lines[version, method] = lines
+        return lines
+
+    def learn_tools(self, envelope: Envelope) -> None:
+        """Note which tools of a list mirror parameters; a tool whose annotation is invalid leaves the list."""
+        mirrored, invalid = edits.read_tools(envelope)
+        self.mirrored.update(mirrored)
+        for tool, why in invalid.items():
+            _log.warning("%s: the tool %r was left out of the list: %s.", self.name, tool, why)
+
+    async def fetch_tools(self, request: ModernRequest) -> None:
+        """Learn the tools' mirrored parameters from the back itself."""
+        cursor: Any = None
+        for _ in range(LIST_PAGES):
+            call = Collect(self.ids.mint(), row_of("tools/list"))
+            params = {"_meta": _client_meta(request)} | ({"cursor": cursor} if cursor is not None else {})
+            text = request_message(str(call.id).encode(), "tools/list", params)
+            assert self.client is not None
+            await post_modern(self.client, self.name, call, text, self.header_lines(request.version, "tools/list"))
+            if call.answer is None or "result" not in call.answer.members:
+                return
+            self.learn_tools(call.answer)
+            result = open_object(call.answer.members["result"])
+            cursor = decode(result["nextCursor"]) if result is not None and "nextCursor" in result else None
+            if cursor is None:
+                return
+
+    def _discover(self, request: ModernRequest) -> tuple[Collect, bytes]:
+        call = Collect(self.ids.mint(), row_of("server/discover"))
+        return call, request_message(str(call.id).encode(), "server/discover", {"_meta": _client_meta(request)})
+
+    # -- legacy -----------------------------------------------------------------------------------------------------
+
+    async def open_session(self, envelope: Envelope, strays: Strays) -> tuple[Session, bytes]:
+        """A legacy client's own session with the back, and the answer to its `initialize`.
+
+        Raises:
+            Fault: the back can't be opened, or refused.
+        """
+        session = LegacySession(self, strays)
+        try:
+            answer = await session.open(envelope)
+        except Fault as fault:
+            self.failed(fault)
+            raise
+        self.has_answered = True
+        self._sessions.add(session)
+        return session, answer
+
+    async def end_session(self, session: Session) -> None:
+        """A legacy client left."""
+        if isinstance(session, LegacySession):
+            self._sessions.discard(session)
+            await session.close()
+
+    def new_session(self, owner: LegacySession) -> BackSession:
+        """A session with the back, not yet opened."""
+        if self.client is not None:
+            return HttpSession(self.client, self.name, owner, self.tasks.start)
+        assert self._starter is not None
+        return StdioSession(self._starter, owner)
+
+    async def refused_initialize(self, answer: Envelope | None, envelope: Envelope) -> Fault:
+        """What to tell a legacy client whose `initialize` the back refused."""
+        if answer is None:
+            return BackUnavailable(f"{self.name} did not answer initialize. Is it an MCP server?")
+        error = decode(answer.members["error"])
+        code = error_code(answer)
+        said = error.get("message") if isinstance(error, dict) else None
+        if code in MODERN_CODES or self._is_modern:
+            return WrongEra(
+                f"{self.name} speaks only 2026-07-28 and later, not initialize. It says: {said}", data=error
+            )
+        return BackFault(f"{said}", code=code or -32603, data=error.get("data") if isinstance(error, dict) else None)
+
+
+def _client_meta(request: ModernRequest) -> dict[str, Raw]:
+    """What a request of the proxy's own says in the name of a client."""
+    keys = (VERSION_KEY, CLIENT_INFO_KEY, CAPABILITIES_KEY)
+    return {key: Raw(bytes(request.meta[key])) for key in keys if key in request.meta}
+
+
+def own_meta(name: str) -> dict[str, Any]:
+    """The `_meta` of a request that the proxy makes in its own name."""
+    return {
+        VERSION_KEY: MODERN[-1],
+        CLIENT_INFO_KEY: {"name": name, "version": __version__},
+        CAPABILITIES_KEY: {},
+    }

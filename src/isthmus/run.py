@@ -1,0 +1,90 @@
+"""Assembly: a target, a front, and the loop that serves until it is told to stop."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from isthmus.engine.gateway import Gateway
+from isthmus.limits import Limits
+from isthmus.transports.target import Target
+
+if TYPE_CHECKING:
+    import socket
+
+    from isthmus.wire.envelope import Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class HttpPlace:
+    """Where an HTTP front listens, and who may come in."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    path: str = "/mcp"
+    allow_hosts: tuple[str, ...] = ()
+    allow_origins: tuple[str, ...] = ()
+
+
+def run_loop(main: Coroutine[Any, Any, int]) -> int:
+    """Run `main` on uvloop where there is one, on asyncio's own loop elsewhere; its exit code."""
+    factory = None
+    with suppress(ImportError):
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(main)
+
+
+async def serve_stdio(target: Target, stdout: int, *, name: str, bounds: Limits, keeps_identity: bool = False) -> int:
+    """Serve one client on stdin and `stdout` until it leaves; 1 if the target never answered, else 0."""
+    from isthmus.transports.stdio_front import StdioFront
+
+    deaths: list[str] = []
+
+    def stray(envelope: "Envelope") -> None:
+        front.stray(envelope)
+
+    def died(why: str) -> None:
+        deaths.append(why)
+        front.end()
+
+    gateway = Gateway(target, name=name, bounds=bounds, keeps_identity=keeps_identity, stray=stray, died=died)
+    front = StdioFront(gateway, gateway.tasks.start)
+    _end_on_signals(front.end)
+    try:
+        await front.serve(sys.stdin.fileno(), stdout)
+    finally:
+        await gateway.close()
+    for why in deaths[:1]:
+        print(f"isthmus: {why}", file=sys.stderr)
+    return 1 if deaths else 0
+
+
+async def serve_http(
+    target: Target, bound: "socket.socket", place: HttpPlace, *, name: str, bounds: Limits, keeps_identity: bool = False
+) -> int:
+    """Serve clients over streamable HTTP on a listening socket until a signal comes; 0."""
+    from isthmus.transports.http_front.guard import Guard
+    from isthmus.transports.http_front.handler import Handler
+    from isthmus.transports.http_front.serve import serve
+
+    gateway = Gateway(target, name=name, bounds=bounds, keeps_identity=keeps_identity)
+    handler = Handler(gateway, Guard(place.allow_hosts, place.allow_origins), place.path)
+    try:
+        await serve(bound, handler, bounds, gateway.tasks.start, gateway.end_session)
+    finally:
+        await gateway.close()
+    return 0
+
+
+def _end_on_signals(end: Any) -> None:
+    """SIGINT and SIGTERM end the front in good order, where the platform has them."""
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(each, end)

@@ -1,0 +1,86 @@
+"""`FastMCP`: a proxy as a Python object. A few lines over the engine."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from isthmus.limits import Limits
+from isthmus.transports.target import Target, read_target
+
+Transport = Literal["stdio", "http", "streamable-http"]
+
+
+class FastMCP:
+    """A server that stands in front of another one. Made by `as_proxy`."""
+
+    def __init__(self, name: str = "isthmus", *, target: Target, limits: Limits | None = None) -> None:
+        self.name = name
+        self._target = target
+        self._limits = limits or Limits()
+
+    @classmethod
+    def as_proxy(
+        cls,
+        backend: str | Path | Sequence[str],
+        *,
+        name: str = "isthmus",
+        headers: dict[str, str] | None = None,
+        env: dict[str, str] | None = None,
+        cwd: str | None = None,
+        limits: Limits | None = None,
+    ) -> "FastMCP":
+        """A proxy for a server.
+
+        Args:
+            backend: a URL, a `.py` or `.js` file, or a command with its arguments as a sequence.
+            name: what the proxy calls itself.
+            headers: sent with every request to a URL.
+            env: variables for a command, beyond the few it inherits.
+            cwd: the folder a command starts in.
+            limits: times and sizes.
+
+        Raises:
+            ConfigError: the backend is none of these, or does not exist.
+        """
+        target = str(backend) if isinstance(backend, Path) else backend
+        pairs = tuple((headers or {}).items())
+        return cls(name, target=read_target(target, headers=pairs, env=env, cwd=cwd), limits=limits)
+
+    def run(
+        self,
+        transport: Transport = "stdio",
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8000,
+        path: str = "/mcp",
+        allow_hosts: Sequence[str] = (),
+        allow_origins: Sequence[str] = (),
+    ) -> None:
+        """Serve until the client leaves (stdio) or a signal comes (http).
+
+        Args:
+            transport: `stdio`, or `http` (also called `streamable-http`).
+            host: the address to listen on.
+            port: the port to listen on.
+            path: the endpoint's path.
+            allow_hosts: Host headers that are served beside loopback's.
+            allow_origins: web origins whose pages may talk to the proxy.
+
+        Raises:
+            ConfigError: the address can't be had.
+            SystemExit: with 1, over stdio, when the target never answered.
+        """
+        from isthmus import run
+
+        if transport == "stdio":
+            from isthmus.transports.stdio_front import take_stdout
+
+            work = run.serve_stdio(self._target, take_stdout(), name=self.name, bounds=self._limits)
+        else:
+            from isthmus.transports.http_front.serve import bind
+
+            place = run.HttpPlace(host, port, path, tuple(allow_hosts), tuple(allow_origins))
+            work = run.serve_http(self._target, bind(host, port), place, name=self.name, bounds=self._limits)
+        code = run.run_loop(work)
+        if code:
+            raise SystemExit(code)

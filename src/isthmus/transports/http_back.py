@@ -1,0 +1,330 @@
+"""Backs reached over streamable HTTP: modern requests each on their own, legacy sessions with their GET stream.
+
+Both read the answer to one POST the same way (`_Reader`): a JSON body, or server-sent events of which the last is the
+answer. What the response can't be becomes a `BackFault` whose sentence names the back and the HTTP status.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Final, Protocol
+
+from isthmus import limits
+from isthmus.errors import BackFault, BackUnavailable
+from isthmus.protocol.names import MODERN_CODES
+from isthmus.protocol.versions import has_version_header
+from isthmus.transports.http_client import EventStream, HttpClient, Response
+from isthmus.types import Call
+from isthmus.wire.codec import decode, identify, open_object, parse
+from isthmus.wire.envelope import Batch, Envelope, Kind, Malformed
+
+_log: Final = logging.getLogger("isthmus.back")
+_STATUS_SAYS_LEGACY: Final = frozenset({400, 404, 405, 406, 415, 422, 501})
+
+
+class SessionGone(BackFault):
+    """The back no longer knows the session (HTTP 404)."""
+
+
+class SessionOwner(Protocol):
+    """Who a legacy back talks to outside any call."""
+
+    def notified(self, envelope: Envelope) -> None:
+        """The back sent a notification."""
+
+    def asked(self, envelope: Envelope) -> None:
+        """The back sent a request of its own."""
+
+    def lost(self, why: str) -> None:
+        """The back's session ended; every call in flight has failed or is about to."""
+
+
+def is_modern_answer(envelope: Envelope) -> bool:
+    """Whether an answer to `server/discover` comes from a modern server (2026-07-28 basic/transports/stdio)."""
+    if "result" in envelope.members:
+        result = open_object(envelope.members["result"])
+        return result is not None and "supportedVersions" in result
+    return error_code(envelope) in MODERN_CODES
+
+
+def error_code(envelope: Envelope) -> int | None:
+    """The code of an error response."""
+    error = open_object(envelope.members["error"]) if "error" in envelope.members else None
+    code = identify(error["code"]) if error is not None and "code" in error else None
+    return code if isinstance(code, int) else None
+
+
+async def post_modern(client: HttpClient, name: str, call: Call, text: bytes, extra: bytes) -> None:
+    """Send one modern request and hand what comes back to `call`; returns when it is answered.
+
+    Cancelling closes the connection, which is the protocol's cancellation.
+
+    Raises:
+        BackUnavailable, BackFault: there is no answer and there will be none.
+    """
+    response = await client.request("POST", extra, text, repeatable=call.row.is_repeatable)
+    reader = _Reader(name, call)
+    if response.stream is None:
+        reader.read_body(response)
+    else:
+        await reader.follow(response.stream, None)
+
+
+async def probe_http(client: HttpClient, text: bytes, extra: bytes) -> bool:
+    """Whether the server answers a `server/discover` as a modern one does.
+
+    Raises:
+        BackUnavailable, BackFault: it can't be reached, or answers with what says nothing about its era.
+    """
+    response = await client.request("POST", extra, text, repeatable=True)
+    body = response.body
+    if response.stream is not None:
+        try:
+            body = b"".join([event.data for event in await response.stream.events()][-1:])
+        finally:
+            response.stream.close()
+    envelope = parse(body)
+    if isinstance(envelope, Envelope) and envelope.kind is Kind.ANSWER:
+        return is_modern_answer(envelope)
+    if response.status in _STATUS_SAYS_LEGACY or response.status < 300:
+        return False
+    raise BackFault(f"The server answered HTTP {response.status} to server/discover. Check its URL and credentials.")
+
+
+class HttpSession:
+    """One legacy session with a back.
+
+    Args:
+        client: the connections to the back.
+        name: the back's name, for sentences.
+        owner: who gets what the back says outside a call.
+        start: starts a task that lives until `close` at the longest.
+    """
+
+    def __init__(
+        self,
+        client: HttpClient,
+        name: str,
+        owner: SessionOwner,
+        start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+    ) -> None:
+        self._client = client
+        self._name = name
+        self._owner = owner
+        self._start = start
+        self._extra = b""
+        self._has_session = False
+        self._listening: asyncio.Task[None] | None = None
+
+    async def initialize(self, call: Call, text: bytes) -> None:
+        """Send `initialize`; the session id and the version that the answer names are sent with all that follows."""
+        response = await self._client.request("POST", b"", text)
+        session = response.headers.get("mcp-session-id")
+        if session is not None and response.status < 300:
+            self._has_session = True
+            self._extra = b"Mcp-Session-Id: " + session.encode("latin-1") + b"\r\n"
+        await self._read(call, response)
+
+    def settle(self, version: str) -> None:
+        """The negotiated revision is known."""
+        if has_version_header(version):
+            self._extra += b"MCP-Protocol-Version: " + version.encode("ascii", "replace") + b"\r\n"
+
+    async def request(self, call: Call, text: bytes) -> None:
+        """Send one request and hand what comes back to `call`; returns when it is answered.
+
+        Raises:
+            SessionGone: the back has forgotten the session.
+            BackUnavailable, BackFault: there is no answer and there will be none.
+        """
+        response = await self._client.request("POST", self._extra, text, repeatable=call.row.is_repeatable)
+        await self._read(call, response)
+
+    async def send(self, text: bytes) -> None:
+        """Send a notification or an answer.
+
+        Raises:
+            SessionGone, BackUnavailable, BackFault: it was not taken.
+        """
+        response = await self._client.request("POST", self._extra, text)
+        if response.stream is not None:
+            response.stream.close()
+        if response.status >= 300:
+            raise self._refused(response)
+
+    def listen(self) -> None:
+        """Keep the session's GET stream open, once it is initialized."""
+        if self._listening is None:
+            self._listening = self._start(self._listen())
+
+    async def close(self) -> None:
+        """End the session, with a DELETE if it has an id."""
+        if self._listening is not None:
+            self._listening.cancel()
+        if self._has_session:
+            self._has_session = False
+            with suppress(BackUnavailable, BackFault, TimeoutError):
+                async with asyncio.timeout(limits.CLOSE_SESSION):
+                    response = await self._client.request("DELETE", self._extra)
+                    if response.stream is not None:
+                        response.stream.close()
+
+    async def _read(self, call: Call, response: Response) -> None:
+        reader = _Reader(self._name, call)
+        if response.stream is not None:
+            await reader.follow(response.stream, self._resume)
+        elif response.status == 404 and self._has_session:
+            raise self._refused(response)
+        else:
+            reader.read_body(response)
+
+    async def _resume(self, last_id: str) -> EventStream:
+        """Open a stream that was cut again, after its last event (2025-11-25 basic/transports, *Resumability*)."""
+        extra = self._extra + b"Last-Event-ID: " + last_id.encode("utf-8") + b"\r\n"
+        response = await self._client.request("GET", extra, repeatable=True)
+        if response.stream is None:
+            raise BackFault(
+                f"{self._name} ended a call's stream before its answer and would not resume it "
+                f"(HTTP {response.status}). Try the call again."
+            )
+        return response.stream
+
+    async def _listen(self) -> None:
+        wait, last_id = limits.RETRY_GET, ""
+        while True:
+            extra = self._extra + (b"Last-Event-ID: " + last_id.encode() + b"\r\n" if last_id else b"")
+            with suppress(BackUnavailable, BackFault, TimeoutError):
+                async with asyncio.timeout(limits.LISTEN):
+                    response = await self._client.request("GET", extra, repeatable=True)
+                    if response.stream is None:
+                        if response.status < 500:
+                            return  # "or else return HTTP 405 Method Not Allowed": no stream is offered here
+                    else:
+                        last_id, retry = await self._hear(response.stream, last_id)
+                        wait = limits.RETRY_GET if retry is None else retry / 1000
+            await asyncio.sleep(min(wait, limits.RETRY_MOST))
+            wait *= 2
+
+    async def _hear(self, stream: EventStream, last_id: str) -> tuple[str, int | None]:
+        retry = None
+        try:
+            while events := await stream.events():
+                for event in events:
+                    last_id = event.id if event.id is not None else last_id
+                    retry = event.retry if event.retry is not None else retry
+                    message = parse(event.data) if event.data else None
+                    if isinstance(message, Envelope) and message.kind is Kind.NOTIFICATION:
+                        self._owner.notified(message)
+                    elif isinstance(message, Envelope) and message.kind is Kind.REQUEST:
+                        self._owner.asked(message)
+        except BackFault as fault:
+            _log.debug("%s: GET stream: %s", self._name, fault)
+        finally:
+            stream.close()
+        return last_id, retry
+
+    def _refused(self, response: Response) -> BackFault:
+        if response.status == 404 and self._has_session:
+            return SessionGone(f"{self._name} no longer knows this session. Start a new one.")
+        return BackFault(_unexpected(self._name, response))
+
+
+class _Reader:
+    """Reads the answer to one POST."""
+
+    __slots__ = ("_call", "_name", "_retry")
+
+    def __init__(self, name: str, call: Call) -> None:
+        self._name = name
+        self._call = call
+        self._retry = limits.RETRY_GET
+
+    def read_body(self, response: Response) -> None:
+        """The answer is the body."""
+        message = parse(response.body)
+        if isinstance(message, Batch):
+            items = [parse(item) for item in message.items]
+            answers = [item for item in items if isinstance(item, Envelope) and item.key == self._call.id]
+            for item in items:
+                if isinstance(item, Envelope) and item not in answers:
+                    self._deliver(item)
+            message = answers[-1] if answers else Malformed(0, "no answer among the batch")
+        if isinstance(message, Envelope) and message.kind is Kind.ANSWER:
+            if message.key == self._call.id or (response.status >= 400 and "error" in message.members):
+                self._call.answered(message, response.status)
+                return
+            raise BackFault(
+                f"{self._name} answered another request than the one it was asked. Report it to its makers."
+            )
+        raise BackFault(_unexpected(self._name, response))
+
+    async def follow(self, stream: EventStream, resume: Callable[[str], Awaitable[EventStream]] | None) -> None:
+        """The answer is the last event. A stream cut after an event id is resumed where that is possible.
+
+        Raises:
+            BackFault: the stream ended without the answer.
+        """
+        last_id: str | None = None
+        try:
+            while True:
+                fault: BackFault | None = None
+                try:
+                    events = await stream.events()
+                except BackFault as error:
+                    events, fault = [], error
+                if not events:
+                    if resume is None or last_id is None:
+                        raise fault or BackFault(
+                            f"{self._name} ended the stream of {self._call.row.name} before its answer. Try again."
+                        )
+                    stream.close()
+                    await asyncio.sleep(self._retry)
+                    stream = await resume(last_id)
+                for event in events:
+                    last_id = event.id if event.id is not None else last_id
+                    if event.retry is not None:
+                        self._retry = min(event.retry / 1000, limits.RETRY_MOST)
+                    if event.data and self._deliver(parse(event.data)):
+                        await self._finish(stream)
+                        return
+                await self._call.drain()
+        finally:
+            stream.close()
+
+    async def _finish(self, stream: EventStream) -> None:
+        """After the answer "the server SHOULD terminate the stream": wait for that a moment, so that the connection lives."""
+        with suppress(BackFault, TimeoutError):
+            async with asyncio.timeout(limits.CLOSE_SESSION):
+                while await stream.events():
+                    pass
+
+    def _deliver(self, message: Envelope | Batch | Malformed) -> bool:
+        """Hand a message on; whether it was the answer."""
+        if not isinstance(message, Envelope):
+            _log.warning("%s sent an event that is no JSON-RPC message; it was skipped.", self._name)
+        elif message.kind is Kind.NOTIFICATION:
+            self._call.notified(message)
+        elif message.kind is Kind.REQUEST:
+            self._call.asked(message)
+        elif message.key == self._call.id:
+            self._call.answered(message, 200)
+            return True
+        else:
+            _log.warning("%s answered a request that was not asked on this stream; it was dropped.", self._name)
+        return False
+
+
+def _unexpected(name: str, response: Response) -> str:
+    kind = response.headers.get("content-type", "no content type").split(";")[0]
+    hint = ""
+    if response.status == 401:
+        hint = " It wants credentials: give them with --header 'Authorization: Bearer …'."
+    elif response.status in (404, 405):
+        hint = " Check the path of its URL."
+    message = parse(response.body) if response.body else None
+    if isinstance(message, Envelope) and "error" in message.members:
+        error = decode(message.members["error"])
+        if isinstance(error, dict) and isinstance(error.get("message"), str):
+            hint = f" It says: {error['message'][:300]}"
+    return f"{name} answered HTTP {response.status} ({kind}) with what is no MCP answer.{hint}"

@@ -1,0 +1,326 @@
+"""What a streamable HTTP endpoint answers to what: verbs, headers, sessions, eras. Knows neither sockets nor ASGI.
+
+Sources: 2026-07-28 basic/transports/streamable-http; 2025-11-25 basic/transports, *Streamable HTTP*.
+"""
+
+import asyncio
+import re
+import secrets
+from contextlib import suppress
+from typing import Final
+
+from isthmus import limits
+from isthmus.errors import Fault
+from isthmus.protocol.judge import Refusal, judge_modern, meta_of
+from isthmus.protocol.methods import row_of
+from isthmus.protocol.names import VERSION_KEY
+from isthmus.protocol.versions import BATCHES, LEGACY, MODERN, Era, era_of
+from isthmus.transports.http_front.guard import Guard
+from isthmus.transports.http_front.port import JSON_LINES, BatchPort, GetPort, PostPort
+from isthmus.transports.http_front.request import Request, Sink
+from isthmus.types import Relay, Session
+from isthmus.wire.codec import open_object, parse
+from isthmus.wire.envelope import (
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    Batch,
+    Envelope,
+    Kind,
+    Malformed,
+    error_message,
+)
+
+_VERSION_IN_BODY: Final = VERSION_KEY.encode()
+_TOKEN_IN_QUERY: Final = re.compile(r"(?:^|&)(?:access_token|token|api_key|authorization)=", re.IGNORECASE)
+_ALLOW: Final = b"Allow: GET, POST, DELETE\r\n"
+_NO_SESSION: Final = "There is no session with this id, or it has ended. Start a new one with initialize."
+_REMEMBERED: Final = 256
+
+
+class _Session:
+    """A legacy client's session, as this front keeps it."""
+
+    __slots__ = ("get", "in_flight", "session", "used")
+
+    def __init__(self, session: Session, get: GetPort, now: float) -> None:
+        self.session = session
+        self.get = get
+        self.used = now
+        self.in_flight = 0
+
+
+class Handler:
+    """Answers the requests of one endpoint.
+
+    Args:
+        relay: what takes the messages on.
+        guard: who may come in.
+        path: the endpoint's path.
+    """
+
+    def __init__(self, relay: Relay, guard: Guard, path: str = "/mcp") -> None:
+        self._relay = relay
+        self._guard = guard
+        self._path = path
+        self._sessions: dict[str, _Session] = {}
+        self._ports: set[PostPort] = set()
+        self._accepts: dict[str | None, tuple[bool, bool]] = {}
+        self._opening = 0
+        self.is_draining = False
+
+    async def handle(self, request: Request, sink: Sink) -> None:
+        """Answer one request; returns when the response is complete. Never raises but for cancellation."""
+        origin = request.headers.get("origin")
+        refused = self._guard.judge(request.headers.get("host"), origin)
+        if refused is not None:
+            _refuse(sink, refused.status, INVALID_REQUEST, refused.why)
+            return
+        lines = self._guard.cors(origin) if origin is not None else b""
+        if request.path != self._path:
+            _refuse(sink, 404, INVALID_REQUEST, f"There is nothing here; the endpoint is {self._path}.", lines)
+        elif request.query and _TOKEN_IN_QUERY.search(request.query):
+            why = "Access tokens must not be in the URL; send them in the Authorization header."
+            _refuse(sink, 401, INVALID_REQUEST, why, lines + b"WWW-Authenticate: Bearer\r\n")
+        elif request.verb == "POST":
+            await self._post(request, sink, lines)
+        elif request.verb == "OPTIONS" and lines:
+            wanted = request.headers.get("access-control-request-headers", "")
+            sink.respond(204, self._guard.preflight(origin, wanted), b"")
+        elif request.verb not in ("GET", "DELETE") or _speaks_modern(request):
+            _refuse(sink, 405, INVALID_REQUEST, f"{request.verb} is not served here.", lines + _ALLOW)
+        else:
+            await self._on_session(request, sink, lines)
+
+    def tick(self, now: float) -> list[Session]:
+        """To be called every second: keeps streams open; the sessions that have been idle too long and now are over."""
+        for port in self._ports:
+            port.tick(now)
+        over: list[Session] = []
+        for id, kept in list(self._sessions.items()):
+            kept.get.tick(now)
+            if kept.in_flight == 0 and not kept.get.is_open and now - kept.used > self._relay.limits.session_idle:
+                over.append(self._sessions.pop(id).session)
+        return over
+
+    def drain(self) -> None:
+        """The proxy is to stop: streams that would stay open for ever end, new sessions are refused."""
+        self.is_draining = True
+        for kept in self._sessions.values():
+            kept.get.close()
+
+    # -- POST -------------------------------------------------------------------------------------------------------
+
+    async def _post(self, request: Request, sink: Sink, lines: bytes) -> None:
+        headers = request.headers
+        content = headers.get("content-type", "")
+        if content != "application/json" and content.partition(";")[0].strip().lower() != "application/json":
+            _refuse(sink, 415, INVALID_REQUEST, "Send the message as Content-Type: application/json.", lines)
+            return
+        accepts_json, streams = self._accepted(headers.get("accept"))
+        if not accepts_json:
+            why = "The Accept header must list application/json and text/event-stream."
+            _refuse(sink, 406, INVALID_REQUEST, why, lines)
+            return
+        message = parse(request.body)
+        if isinstance(message, Malformed):
+            sink.respond(400, JSON_LINES + lines, error_message(message.id, message.code, message.why))
+        elif isinstance(message, Batch):
+            await self._batch(message, request, sink, streams, lines)
+        elif self._is_modern(message, request):
+            await self._modern(message, request, sink, streams, lines)
+        else:
+            await self._legacy(message, request, sink, streams, lines)
+
+    def _accepted(self, accept: str | None) -> tuple[bool, bool]:
+        known = self._accepts.get(accept)
+        if known is None:
+            ranges = {part.partition(";")[0].strip().lower() for part in (accept or "*/*").split(",")}
+            known = (
+                bool(ranges & {"application/json", "application/*", "*/*"}),
+                bool(ranges & {"text/event-stream", "text/*", "*/*"}),
+            )
+            if len(self._accepts) < _REMEMBERED:
+                self._accepts[accept] = known
+        return known
+
+    def _is_modern(self, message: Envelope, request: Request) -> bool:
+        """Which era a message speaks: "a request carrying modern per-request `_meta`", or a modern version header."""
+        if _speaks_modern(request):
+            return True
+        if message.kind is not Kind.REQUEST or _VERSION_IN_BODY not in request.body:
+            return False
+        params = open_object(message.members["params"]) if "params" in message.members else None
+        meta = meta_of(params)
+        return meta is not None and VERSION_KEY in meta
+
+    async def _modern(self, message: Envelope, request: Request, sink: Sink, streams: bool, lines: bytes) -> None:
+        if message.kind is Kind.ANSWER:
+            why = "A client of this revision must not send responses; answer by calling again with inputResponses."
+            sink.respond(400, JSON_LINES + lines, error_message(None, INVALID_REQUEST, why))
+            return
+        if message.kind is Kind.NOTIFICATION:
+            sink.respond(202, lines, b"")
+            await self._relay.notify(message, request.headers.get("mcp-protocol-version", MODERN[-1]))
+            return
+        judged = judge_modern(message, request.headers)
+        if isinstance(judged, Refusal):
+            body = error_message(message.id, judged.code, judged.why, judged.data)
+            sink.respond(judged.status, JSON_LINES + lines, body)
+            return
+        if judged.row.is_endless and not streams:
+            _refuse(sink, 406, INVALID_REQUEST, "Listening needs Accept: text/event-stream.", lines)
+            return
+        task = asyncio.current_task()
+        sink.gone = task.cancel if task is not None else None
+        port = PostPort(sink, streams, lines, asyncio.get_running_loop().time())
+        self._ports.add(port)
+        try:
+            await self._relay.relay(judged, port, request.headers)
+        finally:
+            self._ports.discard(port)
+
+    async def _legacy(self, message: Envelope, request: Request, sink: Sink, streams: bool, lines: bytes) -> None:
+        if self._refuse_version(request, sink, lines):
+            return
+        id = request.headers.get("mcp-session-id")
+        if id is None:
+            if message.kind is Kind.REQUEST and message.method == "initialize":
+                await self._initialize(message, sink, streams, lines)
+            else:
+                why = "The first request must be initialize; all others carry the Mcp-Session-Id that it gave."
+                sink.respond(400, JSON_LINES + lines, error_message(message.id, INVALID_REQUEST, why))
+            return
+        kept = self._sessions.get(id)
+        if kept is None:
+            _refuse(sink, 404, INVALID_REQUEST, _NO_SESSION, lines)
+            return
+        kept.used = asyncio.get_running_loop().time()
+        if message.kind is Kind.REQUEST:
+            await self._legacy_request(kept, message, sink, streams, lines)
+            return
+        sink.respond(202, lines, b"")
+        if message.kind is Kind.NOTIFICATION:
+            await kept.session.notify(message)
+        else:
+            await kept.session.answer(message)
+
+    async def _legacy_request(self, kept: _Session, message: Envelope, sink: Sink, streams: bool, lines: bytes) -> None:
+        if Era.LEGACY not in row_of(message.method).eras or message.method == "initialize":
+            code, why = METHOD_NOT_FOUND, f"Method not found: {message.method} can't be called in this session."
+            sink.respond(200, JSON_LINES + lines, error_message(message.id, code, why))
+            return
+        port = PostPort(sink, streams, lines, kept.used)
+        await self._in_session(kept, message, port, port)
+
+    async def _in_session(self, kept: _Session, message: Envelope, port: PostPort, to: PostPort | BatchPort) -> None:
+        self._ports.add(port)
+        kept.in_flight += 1
+        try:
+            await kept.session.request(message, to)
+        finally:
+            kept.in_flight -= 1
+            kept.used = asyncio.get_running_loop().time()
+            self._ports.discard(port)
+
+    async def _initialize(self, message: Envelope, sink: Sink, streams: bool, lines: bytes) -> None:
+        if self.is_draining or len(self._sessions) + self._opening >= self._relay.limits.sessions:
+            why = "There are too many sessions, or the proxy is about to stop. Try again later."
+            body = error_message(message.id, INTERNAL_ERROR, why)
+            sink.respond(503, JSON_LINES + lines + b"Retry-After: 5\r\n", body)
+            return
+        get = GetPort()
+        self._opening += 1
+        try:
+            session, answer = await self._relay.open_session(message, get)
+        except Fault as fault:
+            body = error_message(message.id, fault.code, fault.why, fault.data)
+            sink.respond(fault.status, JSON_LINES + lines, body)
+            return
+        finally:
+            self._opening -= 1
+        now = asyncio.get_running_loop().time()
+        id = secrets.token_urlsafe(24)
+        self._sessions[id] = _Session(session, get, now)
+        lines += b"Mcp-Session-Id: " + id.encode() + b"\r\n"
+        PostPort(sink, streams, lines, now).answer(answer, 200)
+
+    async def _batch(self, batch: Batch, request: Request, sink: Sink, streams: bool, lines: bytes) -> None:
+        """ "JSON-RPC batches" exist in 2025-03-26 alone; one response per request, together."""
+        kept = self._sessions.get(request.headers.get("mcp-session-id", ""))
+        messages = [parse(item) for item in batch.items]
+        is_legal = kept is not None and kept.session.version == BATCHES and not _speaks_modern(request) and messages
+        envelopes = [each for each in messages if isinstance(each, Envelope)]
+        if not is_legal or kept is None or any(each.method == "initialize" for each in envelopes):
+            why = "Send one message at a time; batches are part of revision 2025-03-26 alone, after initialize."
+            sink.respond(400, JSON_LINES + lines, error_message(None, INVALID_REQUEST, why))
+            return
+        requests = [each for each in envelopes if each.kind is Kind.REQUEST]
+        malformed = [each for each in messages if isinstance(each, Malformed)]
+        nested = len(messages) - len(envelopes) - len(malformed)
+        port = PostPort(sink, streams, lines, asyncio.get_running_loop().time())
+        to = BatchPort(port, len(requests) + len(malformed) + nested)
+        if not requests and not malformed and not nested:
+            sink.respond(202, lines, b"")
+        for each in envelopes:
+            if each.kind is Kind.NOTIFICATION:
+                await kept.session.notify(each)
+            elif each.kind is Kind.ANSWER:
+                await kept.session.answer(each)
+        for bad in malformed:
+            to.answer(error_message(bad.id, bad.code, bad.why), 200)
+        for _ in range(nested):
+            to.answer(error_message(None, INVALID_REQUEST, "A batch holds messages, not batches."), 200)
+        await asyncio.gather(*(self._in_session(kept, each, port, to) for each in requests))
+
+    # -- GET and DELETE ---------------------------------------------------------------------------------------------
+
+    async def _on_session(self, request: Request, sink: Sink, lines: bytes) -> None:
+        if self._refuse_version(request, sink, lines):
+            return
+        id = request.headers.get("mcp-session-id")
+        if id is None:
+            why = f"{request.verb} needs the Mcp-Session-Id of a session."
+            _refuse(sink, 400, INVALID_REQUEST, why, lines + _ALLOW)
+        elif id not in self._sessions:
+            _refuse(sink, 404, INVALID_REQUEST, _NO_SESSION, lines)
+        elif request.verb == "DELETE":
+            kept = self._sessions.pop(id)
+            kept.get.close()
+            sink.respond(200, lines, b"")
+            await self._relay.end_session(kept.session)
+        else:
+            await self._get(self._sessions[id], request, sink, lines)
+
+    async def _get(self, kept: _Session, request: Request, sink: Sink, lines: bytes) -> None:
+        if not self._accepted(request.headers.get("accept"))[1]:
+            _refuse(sink, 406, INVALID_REQUEST, "The Accept header must list text/event-stream.", lines)
+        elif kept.get.is_open:
+            _refuse(sink, 409, INVALID_REQUEST, "This session's stream is open already; there is one at a time.", lines)
+        else:
+            closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            sink.gone = lambda: None if closed.done() else closed.set_result(None)
+            kept.get.open(sink, lines, asyncio.get_running_loop().time())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(limits.LISTEN):
+                    await closed
+            kept.get.close()
+            kept.used = asyncio.get_running_loop().time()
+
+    def _refuse_version(self, request: Request, sink: Sink, lines: bytes) -> bool:
+        """ "invalid or unsupported `MCP-Protocol-Version`": 400 (2025-11-25 basic/transports)."""
+        said = request.headers.get("mcp-protocol-version")
+        if said is None or said in LEGACY:
+            return False
+        why = f"The MCP-Protocol-Version {said[:40]!r} is unknown; the legacy ones are {', '.join(LEGACY)}."
+        _refuse(sink, 400, INVALID_REQUEST, why, lines)
+        return True
+
+
+def _speaks_modern(request: Request) -> bool:
+    said = request.headers.get("mcp-protocol-version")
+    return said is not None and (said in MODERN or (said not in LEGACY and era_of(said) is Era.MODERN))
+
+
+def _refuse(sink: Sink, status: int, code: int, why: str, lines: bytes = b"") -> None:
+    sink.respond(status, JSON_LINES + lines, error_message(None, code, why))

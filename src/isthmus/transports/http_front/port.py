@@ -1,0 +1,156 @@
+"""The ways back to an HTTP client: the response to one POST, and the GET stream of a legacy session."""
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from isthmus import limits
+from isthmus.transports.http_front.request import Sink
+from isthmus.wire.sse import COMMENT, write_event
+
+STREAM_LINES: Final = (
+    b"Content-Type: text/event-stream\r\nCache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n"
+)
+JSON_LINES: Final = b"Content-Type: application/json\r\n"
+
+
+class PostPort:
+    """The response to one POST: JSON as long as nothing comes before the answer, server-sent events otherwise.
+
+    Args:
+        sink: the response.
+        streams: whether the client accepts `text/event-stream`; if not, only the answer reaches it.
+        lines: header lines of every response (CORS, a session's id).
+    """
+
+    __slots__ = ("_has_begun", "_is_done", "_lines", "_sink", "_since", "_streams")
+
+    def __init__(self, sink: Sink, streams: bool, lines: bytes, now: float) -> None:
+        self._sink = sink
+        self._streams = streams
+        self._lines = lines
+        self._since = now
+        self._has_begun = False
+        self._is_done = False
+
+    def notify(self, message: bytes) -> None:
+        if self._streams and not self._is_done:
+            self._begin()
+            self._sink.write(write_event(message))
+
+    def answer(self, message: bytes, status: int) -> None:
+        if self._is_done:
+            return
+        self._is_done = True
+        if self._has_begun:
+            self._sink.write(write_event(message))
+            self._sink.end()
+        else:
+            self._sink.respond(status, JSON_LINES + self._lines if self._lines else JSON_LINES, message)
+
+    def abandon(self) -> None:
+        if not self._is_done:
+            self._is_done = True
+            if not self._has_begun:
+                self._sink.begin(200, STREAM_LINES + self._lines)
+            self._sink.end()
+
+    async def drain(self) -> None:
+        await self._sink.drain()
+
+    def tick(self, now: float) -> None:
+        """Keep an idle stream open; a call that takes long becomes a stream, so that it can be kept open."""
+        if self._streams and not self._is_done and now - self._since >= limits.KEEP_ALIVE_COMMENT:
+            self._begin()
+            self._sink.write(COMMENT)
+            self._since = now
+
+    def _begin(self) -> None:
+        self._since = asyncio.get_running_loop().time()
+        if not self._has_begun:
+            self._has_begun = True
+            self._sink.begin(200, STREAM_LINES + self._lines)
+
+
+class GetPort:
+    """A legacy session's GET stream; what comes while it is closed waits, up to a bound, the oldest dropped first."""
+
+    __slots__ = ("_since", "_sink", "_waiting", "dropped")
+
+    def __init__(self) -> None:
+        self._sink: Sink | None = None
+        self._waiting: deque[bytes] = deque()
+        self._since = 0.0
+        self.dropped = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the client reads the stream now."""
+        return self._sink is not None and not self._sink.is_closed
+
+    def open(self, sink: Sink, lines: bytes, now: float) -> None:
+        """The client opened the stream."""
+        self._sink = sink
+        self._since = now
+        sink.begin(200, STREAM_LINES + lines)
+        while self._waiting:
+            sink.write(write_event(self._waiting.popleft()))
+
+    def close(self) -> None:
+        """End the stream, if it is open."""
+        if self._sink is not None:
+            self._sink.end()
+            self._sink = None
+
+    def notify(self, message: bytes) -> None:
+        if self._sink is not None and not self._sink.is_closed:
+            self._since = asyncio.get_running_loop().time()
+            self._sink.write(write_event(message))
+            return
+        self._waiting.append(message)
+        if len(self._waiting) > limits.PENDING_STRAYS:
+            self._waiting.popleft()
+            self.dropped += 1
+
+    def answer(self, message: bytes, status: int) -> None:
+        """No request is answered here."""
+
+    def abandon(self) -> None:
+        """No request is answered here."""
+
+    async def drain(self) -> None:
+        if self._sink is not None:
+            await self._sink.drain()
+
+    def tick(self, now: float) -> None:
+        """Keep the stream open."""
+        if self._sink is not None and now - self._since >= limits.KEEP_ALIVE_COMMENT:
+            self._sink.write(COMMENT)
+            self._since = now
+
+
+class BatchPort:
+    """One of a batch's requests (2025-03-26): its answers go out together, in an array, when the last is there."""
+
+    def __init__(self, port: PostPort | None, expected: int) -> None:
+        self._port = port
+        self._missing = expected
+        self._answers: list[bytes] = []
+        self.status = 200
+
+    def notify(self, message: bytes) -> None:
+        if self._port is not None:
+            self._port.notify(message)
+
+    def answer(self, message: bytes, status: int) -> None:
+        self._answers.append(message)
+        self.abandon()
+
+    def abandon(self) -> None:
+        self._missing -= 1
+        if self._missing == 0 and self._port is not None:
+            self._port.answer(b"[" + b",".join(self._answers) + b"]", 200)
+
+    async def drain(self) -> None:
+        if self._port is not None:
+            await self._port.drain()

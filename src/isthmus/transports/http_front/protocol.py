@@ -1,0 +1,350 @@
+"""The shell for sockets: an asyncio protocol that uvicorn runs (`uvicorn.Config(http=…)`), on llhttp.
+
+Bounds come first: a head that is too long, too slow or ambiguous never reaches the handler, and whatever can't be
+understood is answered once and the connection closed, because nobody knows where the next request would begin
+(RFC 9112 §2.2, §6.3). One clock tick a second looks after every deadline of every connection.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any, Final
+
+import httptools
+
+from isthmus import limits
+from isthmus.limits import Limits
+from isthmus.transports.http_front.request import Request
+from isthmus.wire.envelope import INVALID_REQUEST, error_message
+
+_STATUS_LINE: Final = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n".encode() for each in HTTPStatus}
+_CHUNK_END: Final = b"\r\n"
+_LAST_CHUNK: Final = b"0\r\n\r\n"
+
+
+class Front:
+    """What the connections of one listening endpoint share.
+
+    Args:
+        handle: answers a request (`Handler.handle`).
+        bounds: sizes and times of requests.
+        start: starts the task of a request.
+    """
+
+    def __init__(
+        self,
+        handle: Callable[[Request, "FrontProtocol"], Coroutine[Any, Any, None]],
+        bounds: Limits,
+        start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+    ) -> None:
+        self.handle = handle
+        self.limits = bounds
+        self.start = start
+        self.connections: set[FrontProtocol] = set()
+        self.date_line = b""
+        self.now = 0.0
+        self.tick(asyncio.get_running_loop().time())
+
+    def tick(self, now: float) -> None:
+        """To be called every second."""
+        self.now = now
+        self.date_line = b"Date: " + formatdate(usegmt=True).encode() + b"\r\n"
+        for connection in list(self.connections):
+            if now > connection.deadline:
+                connection.expire()
+
+
+class FrontProtocol(asyncio.Protocol):
+    """One connection of a client; also the `Sink` of the request that it is answering.
+
+    `deadline` is the moment, by the front's clock, at which what the connection waits for must have come.
+    """
+
+    def __init__(self, front: Front, connections: "set[Any]") -> None:
+        self._front = front
+        self._connections = connections
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._queue: deque[tuple[Request, bool]] = deque()
+        self._is_busy = False
+        self._is_streaming = False
+        self._keeps_alive = True
+        self._is_http_1_0 = False
+        self._is_stopping = False
+        self._is_reading = True
+        self._writable: asyncio.Future[None] | None = None
+        self._stalled_since = 0.0
+        self.gone: Callable[[], object] | None = None
+        self.deadline = front.now + front.limits.header_time
+        self._is_broken = False
+        self._body: list[bytes] = []
+        self._reset()
+
+    # -- asyncio.Protocol -------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        self._transport = transport  # type: ignore[assignment]  # uvloop's transports are no subclass
+        transport.set_write_buffer_limits(high=self._front.limits.unread)  # type: ignore[attr-defined]
+        self._front.connections.add(self)
+        self._connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._queue.clear()
+        self._front.connections.discard(self)
+        self._connections.discard(self)
+        self.resume_writing()
+        if self._is_busy and self.gone is not None:
+            self.gone()
+        self.gone = None
+
+    def eof_received(self) -> None:
+        """A client that closes its side has left: half-closed connections are not served."""
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_broken:
+            return
+        if not self._has_head:
+            self._head_size += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._break(400, "Upgrades are not served here; speak HTTP/1.1.")
+        except httptools.HttpParserError as error:
+            if not self._is_broken:
+                status = 501 if "Transfer-Encoding" in str(error) and "chunked" not in str(error) else 400
+                self._break(status, f"This is no HTTP/1.1 request: {error}.")
+        else:
+            if not self._has_head and self._head_size > limits.HEADER_BYTES and not self._is_broken:
+                self._break(431, f"The head of a request may have {limits.HEADER_BYTES} bytes.")
+
+    def pause_writing(self) -> None:
+        if self._writable is None:
+            self._writable = asyncio.get_running_loop().create_future()
+            self._stalled_since = self._front.now
+
+    def resume_writing(self) -> None:
+        if self._writable is not None:
+            if not self._writable.done():
+                self._writable.set_result(None)
+            self._writable = None
+
+    def shutdown(self) -> None:
+        """uvicorn is stopping: what is being answered is answered, then the connection closes."""
+        self._is_stopping = True
+        self._keeps_alive = False
+        if not self._is_busy:
+            self._close()
+
+    # -- llhttp -----------------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._reset()
+        if not self._is_busy:
+            self.deadline = self._front.now + self._front.limits.header_time
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        if len(self._url) > limits.URI_BYTES:
+            self._break(414, f"A request's target may have {limits.URI_BYTES} bytes.")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields += 1
+        self._fields_size += len(name) + len(value) + 4
+        if self._fields > limits.HEADER_FIELDS or self._fields_size > limits.HEADER_BYTES:
+            self._break(431, "The request has too many or too long header fields.")
+            return
+        key = name.decode("latin-1").lower()
+        text = value.decode("latin-1").strip(" \t")
+        if key in self._headers:
+            if key in ("host", "content-length", "transfer-encoding", "content-type", "mcp-session-id", "origin"):
+                self._break(400, f"The header {key} may be given once.")
+            text = f"{self._headers[key]}, {text}"
+        self._headers[key] = text
+
+    def on_headers_complete(self) -> None:
+        self._has_head = True
+        if self._is_broken:
+            return
+        headers = self._headers
+        if "host" not in headers:
+            self._break(400, "The request has no Host header.")
+            return
+        coding = headers.get("transfer-encoding")
+        if coding is not None and coding.lower() != "chunked":
+            self._break(501, f"The transfer coding {coding[:40]!r} is not served here.")
+            return
+        length = headers.get("content-length")
+        if length is not None and int(length) > self._front.limits.body:
+            self._break(413, f"A message may have {self._front.limits.body} bytes.")
+            return
+        if length not in (None, "0") or coding is not None:
+            if not self._is_busy:
+                self.deadline = self._front.now + self._front.limits.body_time
+            if headers.get("expect", "").lower() == "100-continue" and self._transport is not None:
+                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        if self._is_broken:
+            return
+        self._body_size += len(body)
+        if self._body_size > self._front.limits.body:
+            self._break(413, f"A message may have {self._front.limits.body} bytes.")
+            return
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        if self._is_broken:
+            return
+        path, _, query = self._url.decode("latin-1").partition("?")
+        if not path.startswith("/"):
+            path = "/" + path.partition("://")[2].partition("/")[2] if "://" in path else path
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body = []
+        request = Request(self._parser.get_method().decode(), path, query, self._headers, body)
+        self._queue.append((request, self._parser.should_keep_alive()))
+        if not self._is_busy:
+            self._next()
+        elif self._is_reading and self._transport is not None:
+            self._is_reading = False
+            self._transport.pause_reading()
+
+    # -- Sink -------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return self._transport is None or self._transport.is_closing()
+
+    def respond(self, status: int, lines: bytes, body: bytes) -> None:
+        """Send a whole response."""
+        if self._transport is None or not self._is_busy:
+            return
+        length = b"" if status in (204, 304) else b"Content-Length: %d\r\n" % len(body)
+        ending = b"\r\n" if self._keeps_alive else b"Connection: close\r\n\r\n"
+        head = _STATUS_LINE[status] + self._front.date_line + lines + length + ending
+        if len(body) < limits.PIECE_BYTES:
+            self._transport.write(head + body)
+        else:
+            self._transport.write(head)
+            self._transport.write(body)
+        self._finish()
+
+    def begin(self, status: int, lines: bytes) -> None:
+        """Send the head of a response that streams."""
+        if self._transport is None or not self._is_busy:
+            return
+        self._is_streaming = True
+        self.deadline = float("inf")
+        if self._is_http_1_0:
+            self._keeps_alive = False
+            framing = b"Connection: close\r\n\r\n"
+        else:
+            framing = (
+                b"Transfer-Encoding: chunked\r\n" + (b"" if self._keeps_alive else b"Connection: close\r\n") + b"\r\n"
+            )
+        self._transport.write(_STATUS_LINE[status] + self._front.date_line + lines + framing)
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of a streaming response."""
+        if self._transport is None or not self._is_streaming:
+            return
+        if self._is_http_1_0:
+            self._transport.write(data)
+        else:
+            self._transport.write(b"%x\r\n" % len(data) + data + _CHUNK_END)
+        if self._writable is not None and self._transport.get_write_buffer_size() > self._front.limits.result:
+            self._transport.abort()
+
+    def end(self) -> None:
+        """End a streaming response."""
+        if self._transport is None or not self._is_streaming:
+            return
+        if not self._is_http_1_0:
+            self._transport.write(_LAST_CHUNK)
+        self._finish()
+
+    async def drain(self) -> None:
+        """Wait while more than `Limits.unread` waits to be read; cuts the client off after `limits.WRITE_STALLED`."""
+        if self._writable is not None:
+            try:
+                async with asyncio.timeout(limits.WRITE_STALLED):
+                    await asyncio.shield(self._writable)
+            except TimeoutError:
+                if self._transport is not None:
+                    self._transport.abort()
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def expire(self) -> None:
+        """The deadline passed: an answer that says so where a request had begun, and the end."""
+        if self._is_busy:
+            return
+        if self._head_size or self._has_head:
+            self._break(408, "The request did not arrive in time.")
+        else:
+            self._close()
+
+    def _reset(self) -> None:
+        self._url = b""
+        self._headers: dict[str, str] = {}
+        self._fields = 0
+        self._fields_size = 0
+        self._head_size = 0
+        self._has_head = False
+        self._body = []
+        self._body_size = 0
+
+    def _next(self) -> None:
+        request, keeps_alive = self._queue.popleft()
+        self._is_busy = True
+        self._is_streaming = False
+        self._is_http_1_0 = self._parser.get_http_version() == "1.0"
+        self._keeps_alive = keeps_alive and not self._is_stopping
+        self.deadline = float("inf")
+        self.gone = None
+        task = self._front.start(self._front.handle(request, self))
+        task.add_done_callback(self._handled)
+
+    def _handled(self, task: asyncio.Task[None]) -> None:
+        """A handler that ended without a response failed; it is logged by its owner."""
+        if self._is_busy and self._transport is not None and (task.cancelled() or task.exception() is not None):
+            if self._is_streaming:
+                self._transport.abort()
+            else:
+                self._keeps_alive = False
+                self.respond(500, b"Content-Type: application/json\r\n", error_message(None, -32603, "Internal error."))
+
+    def _finish(self) -> None:
+        self._is_busy = False
+        self._is_streaming = False
+        self.gone = None
+        self.deadline = self._front.now + self._front.limits.keep_alive
+        self._head_size = 0 if self._has_head else self._head_size
+        self._has_head = False if not self._queue else self._has_head
+        if not self._keeps_alive:
+            self._close()
+        elif self._queue:
+            self._next()
+        elif not self._is_reading and self._transport is not None:
+            self._is_reading = True
+            self._transport.resume_reading()
+
+    def _break(self, status: int, why: str) -> None:
+        """Answer with an error, once, and close: what follows on the connection can't be trusted."""
+        if self._is_broken:
+            return
+        self._is_broken = True
+        if self._is_busy or self._transport is None:
+            self._keeps_alive = False
+            return
+        self._is_busy = True
+        self._keeps_alive = False
+        self.respond(status, b"Content-Type: application/json\r\n", error_message(None, INVALID_REQUEST, why))
+
+    def _close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()

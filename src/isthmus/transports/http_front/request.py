@@ -1,0 +1,45 @@
+"""What a shell gives to the handler: the request as a value, and where the response goes."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Request:
+    """One whole HTTP request. Header names are lower case; `query` is what stands after the question mark."""
+
+    __slots__ = ("body", "headers", "path", "query", "verb")
+
+    def __init__(self, verb: str, path: str, query: str, headers: dict[str, str], body: bytes) -> None:
+        self.verb = verb
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.body = body
+
+
+class Sink(Protocol):
+    """Where a response goes. `lines` are ready header lines, each ending in CRLF.
+
+    After the client is gone every method does nothing; `gone` is called once when that happens before the end.
+    """
+
+    gone: Callable[[], object] | None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be sent any more."""
+
+    def respond(self, status: int, lines: bytes, body: bytes) -> None:
+        """Send a whole response."""
+
+    def begin(self, status: int, lines: bytes) -> None:
+        """Send the head of a response that streams."""
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of a streaming response."""
+
+    def end(self) -> None:
+        """End a streaming response."""
+
+    async def drain(self) -> None:
+        """Wait while more than `Limits.unread` waits to be read; cuts the client off after `limits.WRITE_STALLED`."""

@@ -1,0 +1,93 @@
+"""Runs the HTTP front: binds the port, and lets uvicorn serve our protocol class until it is told to stop."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import closing
+from typing import Any
+
+from isthmus.errors import ConfigError
+from isthmus.limits import Limits
+from isthmus.transports.http_front.handler import Handler
+from isthmus.transports.http_front.protocol import Front, FrontProtocol
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens on `host:port`.
+
+    Raises:
+        ConfigError: the address can't be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+        bound.listen(2048)
+    except OSError as error:
+        bound.close()
+        why = error.strerror or str(error)
+        raise ConfigError(f"Can't listen on {host}:{port}: {why}. Stop what uses it, or choose another.") from error
+    bound.setblocking(False)
+    return bound
+
+
+async def serve(
+    bound: socket.socket,
+    handler: Handler,
+    bounds: Limits,
+    start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+    end_session: Callable[[Any], Awaitable[None]],
+) -> None:
+    """Serve until SIGINT or SIGTERM; calls in flight have `Limits.drain` seconds to end.
+
+    Args:
+        bound: a listening socket; closed at the end.
+        handler: answers the requests.
+        bounds: sizes and times of requests.
+        start: starts the task of a request.
+        end_session: ends a session that has been idle too long.
+    """
+    import uvicorn
+
+    front = Front(handler.handle, bounds, start)
+
+    class Bound(FrontProtocol):
+        def __init__(self, server_state: Any, **_: Any) -> None:
+            super().__init__(front, server_state.connections)
+
+        def shutdown(self) -> None:
+            handler.drain()
+            super().shutdown()
+
+    async def ticking() -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(1.0)
+            front.tick(loop.time())
+            for session in handler.tick(loop.time()):
+                start(_ended(session))
+
+    async def _ended(session: Any) -> None:
+        await end_session(session)
+
+    config = uvicorn.Config(
+        _nothing,
+        http=Bound,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level=logging.WARNING,
+        timeout_graceful_shutdown=int(bounds.drain),
+    )
+    clock = start(ticking())
+    try:
+        with closing(bound):
+            await uvicorn.Server(config).serve(sockets=[bound])
+    finally:
+        clock.cancel()
+
+
+async def _nothing(scope: Any, receive: Any, send: Any) -> None:
+    """uvicorn wants an application; our protocol class never calls it."""

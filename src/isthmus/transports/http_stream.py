@@ -1,0 +1,471 @@
+"""One connection to a back: a request goes out as bytes, a response or a stream of events comes back.
+
+**A connection's life.** *Idle* until `start`; *asked* from then until the response has ended; then handed back to the
+pool (`release`), or closed (`forfeit`). Asked is the same as having a waiter: the future that `start` returned, which
+is also the exchange's identity: whoever gives it up shows it (`abandon`), so that a late cancellation can't close a
+connection that already belongs to somebody else.
+
+**Outcomes are values.** A waiter is never given an exception: a task that is cancelled in the very turn in which its
+future fails would leave an exception that nobody retrieved. `Failure` is turned into a fault where it is awaited.
+"""
+
+import asyncio
+import re
+from collections import deque
+from typing import Final, Protocol
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from isthmus.errors import BackFault
+from isthmus.limits import BODY_PIECES, BODY_TOGETHER, POOL_IDLE, RESPONSE_HEAD, STREAM_PIECE, STREAM_QUEUE
+from isthmus.wire.sse import Event, EventParser, EventTooLong
+
+_TIMEOUT: Final = re.compile(r"\btimeout=([0-9]{1,6})\b", re.IGNORECASE)
+_PIECE_COST: Final = 64
+"""What a queued piece costs beside its bytes."""
+_FRAMELESS: Final = (202, 204, 304)
+"""Statuses without a body; for 202 that is MCP's rule, not HTTP's, so servers forget to say `Content-Length: 0`."""
+
+
+class Failure:
+    """Why there is no response. `stale`: the connection was closed before a byte of one came."""
+
+    __slots__ = ("error", "stale", "why")
+
+    def __init__(self, why: str, *, stale: bool = False, error: Exception | None = None) -> None:
+        self.why = why
+        self.stale = stale
+        self.error = error
+
+
+class Response:
+    """What a back answered.
+
+    `headers` have lower-case names, repeated ones are joined by ", ". `stream` is there where the status is 200 and the
+    content is `text/event-stream`; then `body` is empty, and whoever has the response must read the stream to its end
+    or close it. Otherwise `body` is complete.
+    """
+
+    __slots__ = ("body", "headers", "status", "stream")
+
+    def __init__(self, status: int, headers: dict[str, str]) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = b""
+        self.stream: EventStream | None = None
+
+
+class Owner(Protocol):
+    """What a connection tells its pool."""
+
+    def release(self, connection: "Connection") -> None:
+        """An exchange has ended, and the connection can serve another."""
+
+    def forfeit(self) -> None:
+        """An exchange has ended, and its connection with it."""
+
+    def unlist(self, connection: "Connection") -> None:
+        """Never hand this connection out."""
+
+    def closed(self, connection: "Connection") -> None:
+        """Its socket is closed."""
+
+
+class EventStream:
+    """The events of one response, to be read by one task.
+
+    What is not read waits, up to `limits.STREAM_QUEUE`; then the back is made to wait.
+    """
+
+    __slots__ = ("_bound", "_connection", "_ended", "_name", "_parser", "_pieces", "_size", "_waker", "_why")
+
+    def __init__(self, connection: "Connection", name: str, bound: int) -> None:
+        self._connection: Connection | None = connection
+        self._name = name
+        self._bound = bound
+        self._parser = EventParser(bound)
+        self._pieces: deque[bytes] = deque()
+        self._size = 0
+        self._ended = False
+        self._why: str | None = None
+        self._waker: asyncio.Future[None] | None = None
+
+    async def events(self) -> list[Event]:
+        """The next events, at least one; [] when the stream has ended or was closed. The caller bounds the wait.
+
+        Raises:
+            BackFault: the stream was cut without a proper end, or an event is larger than `Limits.result`.
+        """
+        while True:
+            while self._pieces:
+                events = self._take()
+                if events:
+                    return events
+            if self._why is not None:
+                raise BackFault(self._why)
+            if self._ended:
+                return []
+            self._waker = asyncio.get_running_loop().create_future()
+            try:
+                await self._waker
+            finally:
+                self._waker = None
+
+    def close(self) -> None:
+        """Close the connection at once, unless the stream had ended already. Idempotent."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abandon()
+        self._pieces.clear()
+        self._size = 0
+        self._why = None
+        self._ended = True
+        self._wake()
+
+    def push(self, data: bytes) -> None:
+        """For the connection: content came."""
+        for at in range(0, len(data), STREAM_PIECE):
+            self._pieces.append(data if len(data) <= STREAM_PIECE else data[at : at + STREAM_PIECE])
+            self._size += _PIECE_COST
+        self._size += len(data)
+        if self._size >= STREAM_QUEUE and self._connection is not None:
+            self._connection.pause()
+        self._wake()
+
+    def end(self, why: str | None = None) -> None:
+        """For the connection: nothing more will come; `why` where that is not a proper end."""
+        self._connection = None
+        self._ended = True
+        self._why = why
+        self._wake()
+
+    def _take(self) -> list[Event]:
+        piece = self._pieces.popleft()
+        self._size -= len(piece) + _PIECE_COST
+        if self._size < STREAM_QUEUE // 2 and self._connection is not None:
+            self._connection.resume()
+        try:
+            return self._parser.feed(piece)
+        except EventTooLong:
+            self.close()
+        raise BackFault(
+            f"{self._name} sent an event of more than {self._bound} bytes; raise the limit for results if it may."
+        )
+
+    def _wake(self) -> None:
+        if self._waker is not None and not self._waker.done():
+            self._waker.set_result(None)
+
+
+class Connection(asyncio.Protocol):
+    """One connection; see the module's opening.
+
+    Args:
+        owner: the pool.
+        name: the back's, for messages.
+        bound: the largest body and the largest event, in bytes.
+        names: the keys of headers' names, shared by all connections to a back.
+    """
+
+    __slots__ = (
+        "_blocks",
+        "_bound",
+        "_done",
+        "_extra",
+        "_failure",
+        "_fields",
+        "_is_large",
+        "_keep",
+        "_keep_text",
+        "_name",
+        "_names",
+        "_owner",
+        "_parser",
+        "_paused",
+        "_pieces",
+        "_quiet",
+        "_response",
+        "_size",
+        "_transport",
+        "_until_close",
+        "_waiter",
+        "expires",
+        "idle_for",
+        "loop",
+        "on_header",
+        "served",
+    )
+
+    def __init__(self, owner: Owner, name: str, bound: int, names: dict[bytes, str]) -> None:
+        self._owner = owner
+        self._name = name
+        self._bound = bound
+        self._names = names
+        self.loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._parser: HttpResponseParser | None = None
+        self._waiter: asyncio.Future[Response | Failure] | None = None
+        self._response: Response | None = None
+        self._failure: Failure | None = None
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._pieces: list[bytes] = []
+        self._blocks: list[bytes] = []
+        self._size = 0
+        self._quiet = 0
+        self._is_large = False
+        self._keep = False
+        self._done = False
+        self._extra = False
+        self._until_close = False
+        self._keep_text = ""
+        self._paused = False
+        self.expires = 0.0
+        self.idle_for = POOL_IDLE
+        self.served = 0
+        append = self._fields.append
+        self.on_header = lambda name, value: append((name, value))
+
+    def is_usable(self) -> bool:
+        """Whether a request may still be written on it."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    def start(self, head: bytes, body: bytes) -> "asyncio.Future[Response | Failure]":
+        """Write a request; the future is done when the response is complete or its stream has begun."""
+        self._waiter = waiter = self.loop.create_future()
+        self._quiet = 0
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            self._fail(self._closed_failure(None))
+        elif len(body) <= BODY_TOGETHER:
+            self._is_large = False
+            transport.write(head + body)
+        else:
+            self._is_large = True
+            transport.write(head)
+            transport.write(body)
+        return waiter
+
+    def abandon(self, waiter: "asyncio.Future[Response | Failure] | None" = None) -> None:
+        """Give the exchange up and close the connection at once; nothing happens if `waiter` is another exchange's."""
+        if self._waiter is None or (waiter is not None and self._waiter is not waiter):
+            return
+        stream = self._response.stream if self._response is not None else None
+        self._waiter = self._response = None
+        self.abort()
+        self._owner.forfeit()
+        if stream is not None:
+            stream.end()
+
+    def stop(self, why: str) -> None:
+        """Close the connection at once; an exchange on it fails with `why`."""
+        if self._waiter is not None:
+            self._fail(Failure(why))
+        self.abort()
+
+    def abort(self) -> None:
+        """Close the socket at once, without TLS's farewell: HTTP's own framing says what is complete."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def pause(self) -> None:
+        """Make the back wait."""
+        if not self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # uvloop's is not a subclass of asyncio's
+        self._parser = HttpResponseParser(self)
+
+    def data_received(self, data: bytes) -> None:
+        if len(data) > RESPONSE_HEAD and self._response is None:
+            self.data_received(data[:RESPONSE_HEAD])
+            data = data[RESPONSE_HEAD:]
+        if self._waiter is None or self._parser is None:
+            self._owner.unlist(self)
+            self.abort()
+            return
+        self._quiet += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade) as error:
+            self._extra = True
+            if not self._done and self._failure is None:
+                why = (
+                    f"{self._name} answered with something that is not HTTP/1.1 ({error}); check that its URL is right."
+                )
+                self._failure = Failure(why, error=error)
+        if self._done:
+            self._finish()
+        elif self._failure is not None:
+            self._fail(self._failure)
+        elif self._quiet > RESPONSE_HEAD:
+            self._fail(
+                Failure(f"{self._name} sent more than {RESPONSE_HEAD} bytes of headers; check that it is sound.")
+            )
+
+    def eof_received(self) -> None:
+        self._owner.unlist(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._waiter is not None:
+            if self._until_close and error is None and self._failure is None:
+                self._finish()
+            else:
+                self._fail(self._closed_failure(error))
+        self._transport = None
+        self._parser = None
+        self._owner.unlist(self)
+        self._owner.closed(self)
+
+    # httptools' callbacks. They may not raise, so what they find is left in the attributes that `data_received` reads.
+
+    def on_message_begin(self) -> None:
+        if self._done:
+            self._extra = True
+
+    def on_headers_complete(self) -> None:
+        parser, fields = self._parser, self._fields
+        assert parser is not None
+        if self._done or self._failure is not None:
+            return
+        status = parser.get_status_code()
+        if status < 200:
+            if status == 101:
+                self._failure = Failure(f"{self._name} switched to another protocol; check that its URL is right.")
+            fields.clear()
+            return
+        names = self._names
+        headers: dict[str, str] = {}
+        for name, value in fields:
+            key = names.get(name) or self._new_name(name)
+            text = value.decode("latin-1")
+            headers[key] = f"{headers[key]}, {text}" if key in headers else text
+        fields.clear()
+        self._response = response = Response(status, headers)
+        self._keep = parser.should_keep_alive()
+        self._judge(status, headers)
+        if "keep-alive" in headers and headers["keep-alive"] != self._keep_text:
+            self._heed_keep_alive(headers["keep-alive"])
+        if status == 200 and _is_event_stream(headers.get("content-type", "")):
+            self._begin_stream(response)
+        elif self._size > self._bound:
+            self._failure = self._too_large()
+        self._size = 0
+
+    def on_body(self, data: bytes) -> None:
+        response = self._response
+        if response is None or self._failure is not None or self._done:
+            return
+        self._quiet = 0
+        if response.stream is not None:
+            response.stream.push(data)
+            return
+        self._size += len(data)
+        if self._size > self._bound:
+            self._failure = self._too_large()
+        elif self._size == len(data):
+            response.body = data
+        else:
+            self._collect(response, data)
+
+    def on_message_complete(self) -> None:
+        if self._response is not None and self._failure is None:
+            self._done = True
+
+    def _collect(self, response: Response, data: bytes) -> None:
+        """Keep the second and further pieces of a body; `response.body` is the first."""
+        self._pieces.append(data)
+        if len(self._pieces) > BODY_PIECES:
+            self._blocks.append(b"".join(self._pieces))
+            self._pieces.clear()
+
+    def _begin_stream(self, response: Response) -> None:
+        response.stream = EventStream(self, self._name, self._bound)
+        if self._failure is None and self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(response)
+
+    def _new_name(self, name: bytes) -> str:
+        """The key for a header's name; names are remembered, as a back sends the same ones again and again."""
+        key = name.decode("latin-1").lower()
+        if len(self._names) < 128:
+            self._names[name] = key
+        return key
+
+    def _heed_keep_alive(self, text: str) -> None:
+        self._keep_text = text
+        seconds = _TIMEOUT.search(text)
+        self.idle_for = min(POOL_IDLE, int(seconds[1]) - 1.0) if seconds else POOL_IDLE
+
+    def _judge(self, status: int, headers: dict[str, str]) -> None:
+        """Whether the body can be read, and where it ends (RFC 9112 §6.3); lengths that contradict, llhttp refuses."""
+        if headers.get("content-encoding", "identity").strip().lower() != "identity":
+            self._failure = Failure(
+                f"{self._name} compressed its answer although it was asked not to; switch compression off there."
+            )
+        if "content-length" in headers:
+            self._size = int(headers["content-length"])
+        elif "transfer-encoding" in headers:
+            if headers["transfer-encoding"].strip().lower() != "chunked":
+                self._failure = Failure(f"{self._name} answered with a transfer encoding other than chunked.")
+        elif status in _FRAMELESS:
+            self._done = True
+        else:
+            self._until_close = True
+
+    def _too_large(self) -> Failure:
+        return Failure(
+            f"{self._name} answered with more than {self._bound} bytes; raise the limit for results if it may."
+        )
+
+    def _closed_failure(self, error: Exception | None) -> Failure:
+        if self._response is None and not self._quiet:
+            return Failure(
+                f"{self._name} closed the connection before it answered; whether it did what was asked is unknown.",
+                stale=True,
+                error=error,
+            )
+        return Failure(f"{self._name} closed the connection in the middle of its answer; try again.", error=error)
+
+    def _finish(self) -> None:
+        waiter, response, transport = self._waiter, self._response, self._transport
+        assert waiter is not None and response is not None
+        if self._pieces or self._blocks:
+            response.body = b"".join([response.body, *self._blocks, *self._pieces])
+            self._pieces.clear()
+            self._blocks.clear()
+        is_written = not self._is_large or (transport is not None and not transport.get_write_buffer_size())
+        self._waiter = self._response = None
+        self._done = False
+        self.served += 1
+        if self._keep and is_written and not self._extra and self.idle_for > 0.0:
+            self.resume()
+            self._owner.release(self)
+        else:
+            self.abort()
+            self._owner.forfeit()
+        if response.stream is not None:
+            response.stream.end()
+        elif not waiter.done():
+            waiter.set_result(response)
+
+    def _fail(self, failure: Failure) -> None:
+        waiter, response = self._waiter, self._response
+        assert waiter is not None
+        self._waiter = self._response = None
+        self.abort()
+        self._owner.forfeit()
+        if response is not None and response.stream is not None:
+            response.stream.end(failure.why)
+        if not waiter.done():
+            waiter.set_result(failure)
+
+
+def _is_event_stream(value: str) -> bool:
+    return value[:5].lower() == "text/" and value.partition(";")[0].strip().lower() == "text/event-stream"

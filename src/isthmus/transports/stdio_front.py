@@ -1,0 +1,392 @@
+"""The stdio front: one client on stdin and stdout.
+
+Before anything else is done, file descriptor 1 is given to stderr and the real stdout is kept aside, so that nothing
+but MCP goes there, whatever a library prints.
+"""
+
+import asyncio
+import os
+import stat
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from isthmus import limits
+from isthmus.errors import Fault
+from isthmus.protocol.judge import Refusal, judge_modern, meta_of
+from isthmus.protocol.methods import row_of
+from isthmus.protocol.names import CANCELLED, VERSION_KEY
+from isthmus.protocol.versions import BATCHES, MODERN, Era, has_unaddressed_errors
+from isthmus.types import Relay, Session
+from isthmus.wire.codec import close_object, identify, one_line, open_object, parse
+from isthmus.wire.envelope import (
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    Batch,
+    Envelope,
+    Kind,
+    Malformed,
+    error_message,
+)
+from isthmus.wire.lines import LineSplitter, TooLong
+
+_VERSION_IN_BODY: Final = VERSION_KEY.encode()
+_READ: Final = 256 * 1024
+
+
+def take_stdout() -> int:
+    """Keep the real stdout for MCP and send everything else that is printed to stderr; its file descriptor."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    return kept
+
+
+class Output:
+    """Writes lines to a file descriptor; what the client has not read waits in order.
+
+    Args:
+        fd: where to write.
+        failed: called once when the client no longer reads.
+    """
+
+    def __init__(self, fd: int, failed: Callable[[], None]) -> None:
+        self._fd = fd
+        self._failed = failed
+        self._transport: asyncio.WriteTransport | None = None
+        self._flow: _Flow | None = None
+
+    async def open(self) -> None:
+        """Pipes and sockets are written through the loop; files and terminals directly."""
+        mode = os.fstat(self._fd).st_mode
+        if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+            flow = self._flow = _Flow(self._failed)
+            transport, _ = await asyncio.get_running_loop().connect_write_pipe(
+                lambda: flow, os.fdopen(self._fd, "wb", 0)
+            )
+            transport.set_write_buffer_limits(high=limits.MIB)
+            self._transport = transport
+
+    def write(self, message: bytes) -> None:
+        """One message."""
+        if self._transport is not None:
+            if not self._transport.is_closing():
+                self._transport.write(message + b"\n")
+                if self._transport.get_write_buffer_size() > limits.STDIN_QUEUE:
+                    self._failed()
+        elif self._flow is None:
+            try:
+                view = memoryview(message + b"\n")
+                while view:
+                    view = view[os.write(self._fd, view) :]
+            except OSError:
+                self._failed()
+
+    async def drain(self) -> None:
+        """Wait until the client has read enough."""
+        if self._flow is not None and self._flow.paused is not None:
+            try:
+                async with asyncio.timeout(limits.WRITE_STALLED):
+                    await asyncio.shield(self._flow.paused)
+            except TimeoutError:
+                self._failed()
+
+    async def close(self) -> None:
+        """Write out what waits, bounded, and close."""
+        if self._transport is None:
+            return
+        try:
+            async with asyncio.timeout(limits.STOP_EOF):
+                while self._transport.get_write_buffer_size() and not self._transport.is_closing():
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            self._transport.abort()
+        self._transport.close()
+
+
+class _Flow(asyncio.BaseProtocol):
+    def __init__(self, failed: Callable[[], None]) -> None:
+        self._failed = failed
+        self.paused: asyncio.Future[None] | None = None
+
+    def pause_writing(self) -> None:
+        self.paused = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        if self.paused is not None and not self.paused.done():
+            self.paused.set_result(None)
+        self.paused = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.resume_writing()
+        if exc is not None:
+            self._failed()
+
+
+class _LinePort:
+    """The way back on stdio: every message is a line; also where messages go that belong to no request."""
+
+    is_open = True
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+
+    def notify(self, message: bytes) -> None:
+        self._output.write(message)
+
+    def answer(self, message: bytes, status: int) -> None:
+        self._output.write(message)
+
+    def abandon(self) -> None:
+        """Nothing has to be closed."""
+
+    async def drain(self) -> None:
+        await self._output.drain()
+
+
+class _BatchPort(_LinePort):
+    """One batch of a 2025-03-26 client: the answers go out in an array when the last is there."""
+
+    def __init__(self, output: Output, expected: int) -> None:
+        super().__init__(output)
+        self._missing = expected
+        self._answers: list[bytes] = []
+
+    def answer(self, message: bytes, status: int) -> None:
+        self._answers.append(message)
+        self.abandon()
+
+    def abandon(self) -> None:
+        self._missing -= 1
+        if self._missing == 0 and self._answers:
+            self._output.write(b"[" + b",".join(self._answers) + b"]")
+
+
+class StdioFront:
+    """Serves one client on stdio.
+
+    Args:
+        relay: what takes the messages on.
+        start: starts the task of a request.
+    """
+
+    def __init__(self, relay: Relay, start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]) -> None:
+        self._relay = relay
+        self._start = start
+        self._splitter = LineSplitter(relay.limits.line)
+        self._ended = asyncio.Event()
+        self._output: Output | None = None
+        self._session: Session | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._modern: dict[int | str, asyncio.Task[None]] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._why_not = ""
+
+    async def serve(self, stdin: int, stdout: int) -> None:
+        """Serve until stdin ends, then answer what is in flight, within `Limits.drain`.
+
+        Args:
+            stdin: the file descriptor to read.
+            stdout: the file descriptor to write, as `take_stdout` gives it.
+        """
+        self._output = Output(stdout, self.end)
+        self._port = _LinePort(self._output)
+        await self._output.open()
+        reading = await _open_input(stdin, self)
+        try:
+            await self._ended.wait()
+            await self._settle()
+        finally:
+            reading()
+            for task in list(self._running):
+                task.cancel()
+            await self._output.close()
+
+    def end(self) -> None:
+        """The client left, or the proxy is to stop."""
+        self._ended.set()
+
+    def stray(self, envelope: Envelope) -> None:
+        """A modern back's message that belongs to no call."""
+        self._port.notify(one_line(close_object(envelope.members)))
+
+    def feed(self, data: bytes) -> None:
+        """Bytes from the client; none at the end."""
+        lines = self._splitter.feed(data) if data else self._splitter.finish()
+        for line in lines:
+            self._take(line)
+        if not data:
+            self.end()
+
+    def _take(self, line: bytes | TooLong) -> None:
+        if isinstance(line, TooLong):
+            self._refuse(Malformed(INVALID_REQUEST, f"A line may have {self._relay.limits.line} bytes."))
+            return
+        message = parse(line)
+        if isinstance(message, Malformed):
+            self._refuse(message)
+        elif isinstance(message, Batch):
+            self._take_batch(message)
+        else:
+            self._dispatch(message, self._port)
+
+    def _dispatch(self, message: Envelope, port: _LinePort) -> None:
+        if message.kind is Kind.REQUEST and _is_modern(message):
+            self._take_modern(message, port)
+        elif self._opening is None and message.kind is Kind.NOTIFICATION:
+            self._take_modern_notification(message)
+        else:
+            self._take_legacy(message, port)
+
+    # -- modern -----------------------------------------------------------------------------------------------------
+
+    def _take_modern(self, message: Envelope, port: _LinePort) -> None:
+        judged = judge_modern(message, None)
+        if isinstance(judged, Refusal):
+            port.answer(error_message(message.id, judged.code, judged.why, judged.data), 200)
+            return
+        key = message.key if message.key is not None else 0
+        if key in self._modern:
+            why = "A request with this id is still in flight; ids may not be used twice."
+            port.answer(error_message(message.id, INVALID_REQUEST, why), 200)
+            return
+        task = self._run(self._relay.relay(judged, port, None))
+        self._modern[key] = task
+        task.add_done_callback(lambda _: self._modern.pop(key, None))
+
+    def _take_modern_notification(self, message: Envelope) -> None:
+        if message.method == CANCELLED:
+            params = open_object(message.members["params"]) if "params" in message.members else None
+            raw = params.get("requestId") if params is not None else None
+            task = self._modern.get(identify(raw) or 0) if raw is not None else None
+            if task is not None:
+                task.cancel()
+        else:
+            self._run(self._relay.notify(message, MODERN[-1]))
+
+    # -- legacy -----------------------------------------------------------------------------------------------------
+
+    def _take_legacy(self, message: Envelope, port: _LinePort) -> None:
+        if message.method == "initialize" and message.kind is Kind.REQUEST and self._opening is None:
+            self._opening = self._run(self._open(message))
+        elif self._opening is None or message.method == "initialize":
+            if message.kind is Kind.REQUEST:
+                why = "The first request must be initialize, and only the first."
+                port.answer(error_message(message.id, INVALID_REQUEST, why), 200)
+        elif self._session is not None:
+            self._pass(message, port, self._session)
+        else:
+            self._run(self._pass_when_open(message, port))
+
+    async def _open(self, message: Envelope) -> None:
+        try:
+            session, answer = await self._relay.open_session(message, self._port)
+        except Fault as fault:
+            self._port.answer(error_message(message.id, fault.code, fault.why, fault.data), 200)
+            self._why_not = fault.why
+            self._opening = None
+            return
+        self._session = session
+        self._port.answer(answer, 200)
+
+    async def _pass_when_open(self, message: Envelope, port: _LinePort) -> None:
+        if self._opening is not None:
+            await asyncio.wait([self._opening])
+        if self._session is not None:
+            self._pass(message, port, self._session)
+        elif message.kind is Kind.REQUEST:
+            why = f"The session could not be opened: {self._why_not}"
+            port.answer(error_message(message.id, INVALID_REQUEST, why), 200)
+
+    def _pass(self, message: Envelope, port: _LinePort, session: Session) -> None:
+        if message.kind is Kind.NOTIFICATION:
+            self._run(session.notify(message))
+        elif message.kind is Kind.ANSWER:
+            self._run(session.answer(message))
+        elif Era.LEGACY not in row_of(message.method).eras:
+            why = f"Method not found: {message.method} can't be called in this session."
+            port.answer(error_message(message.id, METHOD_NOT_FOUND, why), 200)
+        else:
+            self._run(session.request(message, port))
+
+    def _take_batch(self, batch: Batch) -> None:
+        messages = [parse(item) for item in batch.items]
+        is_legal = self._session is not None and self._session.version == BATCHES and messages
+        if not is_legal or any(isinstance(each, Envelope) and each.method == "initialize" for each in messages):
+            why = "Send one message at a time; batches are part of revision 2025-03-26 alone, after initialize."
+            self._refuse(Malformed(INVALID_REQUEST, why))
+            return
+        assert self._output is not None
+        answered = [each for each in messages if not isinstance(each, Envelope) or each.kind is Kind.REQUEST]
+        port = _BatchPort(self._output, len(answered))
+        for each in messages:
+            if isinstance(each, Envelope):
+                self._dispatch(each, port)
+            elif isinstance(each, Malformed):
+                port.answer(error_message(each.id, each.code, each.why), 200)
+            else:
+                port.answer(error_message(None, INVALID_REQUEST, "A batch holds messages, not batches."), 200)
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._start(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def _settle(self) -> None:
+        """stdin has ended: what is in flight may still be answered."""
+        if self._running:
+            await asyncio.wait(list(self._running), timeout=limits.STOP_EOF)
+
+    def _refuse(self, malformed: Malformed) -> None:
+        """An error without an id exists only from 2025-11-25 on; older clients get a line on stderr."""
+        version = self._session.version if self._session is not None else MODERN[-1]
+        if malformed.id is None and not has_unaddressed_errors(version):
+            print(f"isthmus: a message was refused: {malformed.why}", file=sys.stderr)
+        else:
+            self._port.answer(error_message(malformed.id, malformed.code, malformed.why), 200)
+
+
+def _is_modern(message: Envelope) -> bool:
+    """ "A request carrying modern per-request `_meta`" (2026-07-28 basic/versioning)."""
+    raw = message.members.get("params")
+    if raw is None or _VERSION_IN_BODY not in bytes(raw):
+        return message.method == "server/discover"
+    meta = meta_of(open_object(raw))
+    return meta is not None and VERSION_KEY in meta
+
+
+async def _open_input(fd: int, front: StdioFront) -> Callable[[], None]:
+    """Feed the front from a file descriptor; what stops it. Pipes go through the loop, all else through a thread."""
+    loop = asyncio.get_running_loop()
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+        transport, _ = await loop.connect_read_pipe(lambda: _Reader(front), os.fdopen(os.dup(fd), "rb", 0))
+        return transport.close
+
+    def read() -> None:
+        while True:
+            data = os.read(fd, _READ)
+            try:
+                loop.call_soon_threadsafe(front.feed, data)
+            except RuntimeError:  # the loop has closed; nobody listens any more
+                return
+            if not data:
+                return
+
+    threading.Thread(target=read, name="isthmus-stdin", daemon=True).start()
+    return lambda: None
+
+
+class _Reader(asyncio.Protocol):
+    def __init__(self, front: StdioFront) -> None:
+        self._front = front
+
+    def data_received(self, data: bytes) -> None:
+        self._front.feed(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._front.feed(b"")
