@@ -1,10 +1,10 @@
 """A child, its three pipes and its process group, on any loop.
 
-`spawn` is `loop.subprocess_exec` for a `SubprocessProtocol`, with three differences that matter for a back. Under uvloop
-(0.23) a child keeps second copies of its pipes and whatever else of ours is inheritable, so it is never seen to close
-its stdout; and a file that is no program is handed to a shell. asyncio before 3.12 spends a thread on every child.
-Here the child is `subprocess.Popen`'s (everything closed, vfork, execve) and its end is read from a pidfd. On Windows,
-where all that does not apply, it is the loop's `subprocess_exec`.
+`spawn` is `loop.subprocess_exec` for a `SubprocessProtocol`, with three differences that matter for a back. Under
+uvloop (0.23) a child keeps second copies of its pipes and whatever else of ours is inheritable, so it is never seen to
+close its stdout; and a file that is no program is handed to a shell. asyncio before 3.12 spends a thread on every
+child. Here the child is `subprocess.Popen`'s (everything closed, vfork, execve) and its end is read from a pidfd. On
+Windows, where all that does not apply, it is the loop's `subprocess_exec`.
 """
 
 import asyncio
@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Any, Final, cast
 
+from isthmus.limits import STOP_KILL
+
 _POLL: Final = 0.05
 
 
@@ -24,7 +26,7 @@ async def spawn(
 ) -> None:
     """Start a child that leads a process group, and introduce it to `protocol`.
 
-    Who cancels this only stops waiting: the protocol still hears `connection_made`, and is to end the child.
+    Also when this was cancelled the protocol may have heard `connection_made`, and is to end the child.
 
     Raises:
         OSError: it could not be started.
@@ -42,17 +44,25 @@ async def spawn(
             creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
         )
     else:
-        popen = subprocess.Popen(
-            argv,
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=env,
-            cwd=cwd,
-            start_new_session=True,
-        )
-        await asyncio.shield(_Child(loop, protocol, popen).connect())
+        connecting = asyncio.ensure_future(_Child(loop, protocol, _popen(argv, env, cwd)).connect())
+        try:
+            await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            await asyncio.wait([connecting], timeout=STOP_KILL)  # a few turns of the loop; uvloop can't break it off
+            raise
+
+
+def _popen(argv: Sequence[str], env: Mapping[str, str], cwd: str | None) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        argv,
+        bufsize=0,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=env,
+        cwd=cwd,
+        start_new_session=True,
+    )
 
 
 class _Child(asyncio.SubprocessTransport):
@@ -69,18 +79,19 @@ class _Child(asyncio.SubprocessTransport):
         self._open = {0, 1, 2}
         self._early: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = []
         self._pidfd = -1
-        self._look: asyncio.TimerHandle | None = None
+        self._is_finished = False
 
     async def connect(self) -> None:
         popen = self._popen
         files = cast("tuple[IO[bytes], IO[bytes], IO[bytes]]", (popen.stdin, popen.stdout, popen.stderr))
+        fd = -1
         try:
             for fd, file in enumerate(files):
                 connect: Any = self._loop.connect_read_pipe if fd else self._loop.connect_write_pipe
                 self._pipes[fd], _ = await connect(lambda fd=fd: _Pipe(self, fd), file)
         except BaseException:
             Group(popen.pid).signal(signal.SIGKILL)
-            for file in files:
+            for file in files[fd + 1 :]:
                 file.close()
             for pipe in self._pipes.values():
                 pipe.close()
@@ -142,7 +153,7 @@ class _Child(asyncio.SubprocessTransport):
     def _reap(self) -> None:
         if self._popen.poll() is None:
             if self._pidfd < 0:
-                self._look = self._loop.call_later(_POLL, self._reap)
+                self._loop.call_later(_POLL, self._reap)
             return
         if self._pidfd >= 0:
             self._loop.remove_reader(self._pidfd)
@@ -155,8 +166,6 @@ class _Child(asyncio.SubprocessTransport):
         if not self._open and self._popen.returncode is not None and not self._is_finished:
             self._is_finished = True
             self._protocol.connection_lost(None)
-
-    _is_finished = False
 
 
 class _Pipe(asyncio.Protocol):

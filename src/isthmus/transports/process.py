@@ -127,8 +127,7 @@ class Process(asyncio.SubprocessProtocol):
         except (OSError, ValueError) as error:
             raise BackUnavailable(f"The back {launch.name!r} could not be started: {launch.explain(error)}.") from error
         except BaseException:
-            process._told = True
-            process._climb()
+            await process._abandon()
             raise
         return process
 
@@ -183,6 +182,19 @@ class Process(asyncio.SubprocessProtocol):
         if self._alive:
             self._why = f"The back {self.name!r} was stopped."
         self._climb()
+        await self._wait_for_end()
+
+    async def _abandon(self) -> None:
+        """End what nobody has spoken to yet, without ceremony and without a word to the listener."""
+        self._told = True
+        self._climb()
+        if self._rungs:
+            del self._rungs[:-1]
+            self._deadline = 0.0
+            self._step()
+            await self._wait_for_end()
+
+    async def _wait_for_end(self) -> None:
         try:
             async with asyncio.timeout(STOP_EOF + STOP_TERM + STOP_KILL + LAST_WORDS):
                 await self._ended.wait()
@@ -200,8 +212,6 @@ class Process(asyncio.SubprocessProtocol):
         self._alive = True
         self._group = Group(self.pid)
         self._watchdog.add(self.pid)
-        if self._told:
-            self._climb()
 
     def pause_writing(self) -> None:
         self._room.clear()
