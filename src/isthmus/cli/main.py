@@ -4,11 +4,14 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from isthmus.errors import ConfigError
 from isthmus.limits import Limits
 from isthmus.version import __version__
+
+if TYPE_CHECKING:
+    from isthmus.transports.target import Target
 
 _EPILOG = """\
 TARGET is a URL (http://… or https://…), a .py or .js file, or -- COMMAND ARGS…
@@ -114,7 +117,7 @@ def _run(arguments: argparse.Namespace, target: str | list[str]) -> int:
     return run.run_loop(run.serve_http(back, bound, place, name=arguments.name, bounds=bounds))
 
 
-def _target(arguments: argparse.Namespace, target: str | list[str]):  # noqa: ANN202  # imported late
+def _target(arguments: argparse.Namespace, target: str | list[str]) -> "Target":
     from isthmus.transports.target import read_target
 
     headers = [_pair(each, ":", "--header 'K: V'") for each in arguments.header]

@@ -191,6 +191,9 @@ class HttpClient:
                 raise BackFault(outcome.why) from outcome.error
             repeatable = False
             connection = await self._acquire()
+            if connection.served:
+                connection.abort()
+                connection = await self._open()
 
     def _take_idle(self) -> Connection | None:
         while self._idle:
@@ -203,7 +206,7 @@ class HttpClient:
         return None
 
     async def _acquire(self) -> Connection:
-        """A fresh connection; while all slots are taken, whatever becomes free first."""
+        """A fresh connection, or while all slots are taken whatever becomes free first."""
         if self._closed:
             raise BackUnavailable(f"The client for {self._name} is closed; start it again.")
         if self._used + len(self._idle) < POOL_CONNECTIONS:

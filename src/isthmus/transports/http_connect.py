@@ -194,8 +194,7 @@ class _Tunnel(asyncio.Protocol):
         return int(status[1]) if status and self._head.endswith(b"\r\n\r\n") else 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = transport  # type: ignore[assignment]  # uvloop's is not a subclass of asyncio's
 
     def data_received(self, data: bytes) -> None:
         self._head += data

@@ -284,9 +284,10 @@ class Connection(asyncio.Protocol):
         self._parser = HttpResponseParser(self)
 
     def data_received(self, data: bytes) -> None:
-        if len(data) > RESPONSE_HEAD and self._response is None:
-            self.data_received(data[:RESPONSE_HEAD])
-            data = data[RESPONSE_HEAD:]
+        if self._response is None and self._quiet + len(data) > RESPONSE_HEAD:
+            room = RESPONSE_HEAD - self._quiet
+            self.data_received(data[:room])
+            data = data[room:]
         if self._waiter is None or self._parser is None:
             self._owner.unlist(self)
             self.abort()
@@ -300,12 +301,12 @@ class Connection(asyncio.Protocol):
                 why = (
                     f"{self._name} answered with something that is not HTTP/1.1 ({error}); check that its URL is right."
                 )
-                self._failure = Failure(why, error=error)
+                self._failure = Failure(why, error=error.with_traceback(None))
         if self._done:
             self._finish()
         elif self._failure is not None:
             self._fail(self._failure)
-        elif self._quiet > RESPONSE_HEAD:
+        elif self._quiet >= RESPONSE_HEAD:
             self._fail(
                 Failure(f"{self._name} sent more than {RESPONSE_HEAD} bytes of headers; check that it is sound.")
             )
@@ -458,7 +459,7 @@ class Connection(asyncio.Protocol):
     def _fail(self, failure: Failure) -> None:
         waiter, response = self._waiter, self._response
         assert waiter is not None
-        self._waiter = self._response = None
+        self._waiter = self._response = self._failure = None
         self.abort()
         self._owner.forfeit()
         if response is not None and response.stream is not None:
