@@ -27,6 +27,7 @@ from process_peers import (
 from isthmus.errors import BackFault, BackUnavailable
 from isthmus.limits import MIB, STDERR_KEPT, STOP_EOF, STOP_TERM, Limits
 from isthmus.transports import process as module
+from isthmus.transports.process import Launch
 from isthmus.transports.watchdog import Watchdog
 
 __all__ = ["run", "signal_pipe_of_libuv"]
@@ -230,6 +231,24 @@ def test_crash(run: Run, last: str, sentence: str) -> None:
     run(scenario)
 
 
+def test_back_that_is_dead_at_once(run: Run) -> None:
+    """Its pipes may have closed before `start` has connected all of them, and what it said must still be heard."""
+    said = b'{"jsonrpc":"2.0","method":"say"}'
+
+    async def one(watchdog: Watchdog) -> None:
+        async with running(Launch("b", ("/bin/echo", said.decode())), watchdog) as (_, ear):
+            begun = time.monotonic()
+            assert "ended with exit status 0" in await ear.end()
+            assert time.monotonic() - begun < module.LAST_WORDS / 2
+            assert len(ear.heard) == 1
+
+    async def scenario(watchdog: Watchdog) -> None:
+        for _ in range(20):
+            await asyncio.gather(*(one(watchdog) for _ in range(5)))
+
+    run(scenario)
+
+
 def test_long_last_words_are_cut_and_silence_is_named(run: Run) -> None:
     async def scenario(watchdog: Watchdog) -> None:
         async with running(python("import sys; sys.exit('x' * 5000)"), watchdog) as (_, ear):
@@ -353,7 +372,7 @@ def test_grandchild_that_outlives_its_parent(run: Run, how: str) -> None:
 def test_escaped_grandchild_delays_nobody(run: Run) -> None:
     """What left the group holds the pipes; it is out of reach, and must not be waited for."""
     script = (
-        SAY + "import os, time\npid = os.fork()\nif pid:\n    say(pid=pid); sys.stdin.read(); os._exit(0)\n"
+        SAY + "import os, time\npid = os.fork()\nif pid:\n    say(pid=pid); os.read(0, 3); os._exit(0)\n"
         "os.setsid(); time.sleep(60)"
     )
 
@@ -363,7 +382,9 @@ def test_escaped_grandchild_delays_nobody(run: Run) -> None:
             await until(lambda: os.getpgid(pid) == pid)
             begun = time.monotonic()
             try:
+                process.write(b"{}")
                 process.write(b"x" * 4 * MIB)
+                await ear.end(1)
                 await process.stop()
             finally:
                 os.kill(pid, signal.SIGKILL)

@@ -207,7 +207,8 @@ class Process(asyncio.SubprocessProtocol):
         self._transport = cast(asyncio.SubprocessTransport, transport)
         self.pid = self._transport.get_pid()
         self._stdin = cast(asyncio.WriteTransport, self._transport.get_pipe_transport(0))
-        self._stdin.set_write_buffer_limits(high=MIB, low=MIB // 2)
+        if not self._stdin.is_closing():  # a child may be dead by now
+            self._stdin.set_write_buffer_limits(high=MIB, low=MIB // 2)
         self._stdout = cast(asyncio.ReadTransport, self._transport.get_pipe_transport(1))
         self._alive = True
         self._group = Group(self.pid)
