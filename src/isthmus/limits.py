@@ -48,6 +48,8 @@ CLOSE_SESSION: Final = 2.0
 """For the DELETE that ends a back's HTTP session; a courtesy, so short."""
 WRITE_STALLED: Final = 30.0
 """For a peer that reads nothing while its buffer is full; nginx's send_timeout is 60 s between two reads."""
+LINGER: Final = 2.0
+"""For a client to stop sending a request that was refused half read, before its connection is cut."""
 LISTEN: Final = 24 * 3600.0
 """For a stream that is meant to be silent (`subscriptions/listen`, GET): after a day it is ended and may be opened again."""
 RETRY_GET: Final = 1.0

@@ -1,4 +1,8 @@
-"""The stdio framing: one message a line, UTF-8, `\\n` at the end (`\\r\\n` is accepted, blank lines mean nothing)."""
+"""The stdio framing: one message a line, UTF-8, `\\n` at the end.
+
+`\\r\\n` is accepted, blank lines mean nothing, and a byte order mark before the first line is ignored (RFC 8259 §8.1
+lets parsers do so; .NET programs write one).
+"""
 
 from typing import Final
 
@@ -10,6 +14,7 @@ class TooLong:
 
 
 TOO_LONG: Final = TooLong()
+_BOM: Final = b"\xef\xbb\xbf"
 
 
 class LineSplitter:
@@ -19,12 +24,12 @@ class LineSplitter:
         bound: the longest line, in bytes, without its line break.
     """
 
-    __slots__ = ("_bound", "_held", "_size", "_skipping")
+    __slots__ = ("_bound", "_held", "_is_first", "_skipping")
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
-        self._held: list[bytes] = []
-        self._size = 0
+        self._held = bytearray()
+        self._is_first = True
         self._skipping = False
 
     def feed(self, data: bytes) -> "list[bytes | TooLong]":
@@ -34,34 +39,28 @@ class LineSplitter:
             return []
         first, *rest = data.split(b"\n")
         last = rest.pop()
-        lines: list[bytes | TooLong] = []
         self._hold(first)
-        lines.append(TOO_LONG if self._skipping else b"".join(self._held))
-        self._reset()
-        lines += [line if len(line) <= self._bound else TOO_LONG for line in rest]
-        if last:
-            self._hold(last)
-        return [_trimmed(line) for line in lines if line is TOO_LONG or _trimmed(line)]
+        lines = [self._take(), *(line if len(line) <= self._bound else TOO_LONG for line in rest)]
+        self._hold(last)
+        trimmed = (line if isinstance(line, TooLong) else line.strip(b" \t\r") for line in lines)
+        return [line for line in trimmed if line]
 
     def finish(self) -> "list[bytes | TooLong]":
         """What stood after the last line break when the stream ended."""
-        rest = TOO_LONG if self._skipping else _trimmed(b"".join(self._held))
-        self._reset()
-        return [rest] if rest else []
+        return self.feed(b"\n")
 
     def _hold(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._size > self._bound:
+        if self._skipping or len(self._held) + len(data) > self._bound:
             self._skipping = True
             self._held.clear()
-        elif not self._skipping:
-            self._held.append(data)
+        else:
+            self._held += data
 
-    def _reset(self) -> None:
-        self._held = []
-        self._size = 0
+    def _take(self) -> "bytes | TooLong":
+        line = TOO_LONG if self._skipping else bytes(self._held)
+        self._held.clear()
         self._skipping = False
-
-
-def _trimmed(line: "bytes | TooLong") -> "bytes | TooLong":
-    return line if isinstance(line, TooLong) else line.strip(b" \t\r")
+        if self._is_first:
+            self._is_first = False
+            line = line.removeprefix(_BOM) if isinstance(line, bytes) else line
+        return line
