@@ -1,0 +1,58 @@
+"""Lines and server-sent events, however the bytes are cut."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isthmus.wire.lines import TOO_LONG, LineSplitter
+from isthmus.wire.sse import EventParser, EventTooLong, write_event
+
+STREAM = (
+    b'\xef\xbb\xbf: hello\r\n\r\nevent: message\r\ndata: {"a":1}\r\n\r\n'
+    b"id: 7\rdata:x\rdata: y\r\rretry: 500\nid: 8\ndata\n\nfield\nevent: other\n\ndata: end\n"
+)
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    edges = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
+    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+
+
+@settings(max_examples=200, deadline=None)
+@given(places=st.lists(st.integers(0, 500), max_size=30))
+def test_lines_don_t_depend_on_the_cuts(places: list[int]) -> None:
+    splitter = LineSplitter(12)
+    data = b'\xef\xbb\xbf{"a":1}\r\n\n \t\n"\xe2\x80\xa8\xc2\x85"\n' + b"x" * 13 + b"\n" + b"y" * 12 + b"\nrest"
+    lines = [line for piece in cut(data, places) for line in splitter.feed(piece)] + splitter.finish()
+    assert lines == [b'{"a":1}', b'"\xe2\x80\xa8\xc2\x85"', TOO_LONG, b"y" * 12, b"rest"]
+    assert splitter.finish() == []
+
+
+@settings(max_examples=200, deadline=None)
+@given(places=st.lists(st.integers(0, 500), max_size=30))
+def test_events_don_t_depend_on_the_cuts(places: list[int]) -> None:
+    parser = EventParser(1000)
+    events = [tuple(event) for piece in cut(STREAM, places) for event in parser.feed(piece)]
+    assert events == [
+        ("message", b'{"a":1}', None, None),
+        ("message", b"x\ny", "7", None),
+        ("message", b"", "8", 500),
+    ]
+
+
+def test_what_is_written_is_read() -> None:
+    parser = EventParser(100)
+    assert [tuple(each) for each in parser.feed(write_event(b"{}") + write_event(b"[]", b"3"))] == [
+        ("message", b"{}", None, None),
+        ("message", b"[]", "3", None),
+    ]
+
+
+@pytest.mark.parametrize("piece", [b"data: " + b"x" * 101, b"data: x\n" * 30, b"x" * 101])
+def test_an_event_is_bounded(piece: bytes) -> None:
+    with pytest.raises(EventTooLong):
+        EventParser(100).feed(piece)
+
+
+def test_many_events_in_one_piece_are_not_one_long_one() -> None:
+    assert len(EventParser(100).feed(b"data: 12345678901234567890\n\n" * 50)) == 50
