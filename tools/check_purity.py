@@ -18,9 +18,8 @@ FORBIDDEN_CALLS = {"print", "open", "input"}
 
 def main() -> int:
     """Print each breach; 1 if there is any."""
-    breaches = [
-        f"{path}:{line}: {what}" for folder in PURE for path in sorted(folder.rglob("*.py")) for line, what in _look(path)
-    ]
+    files = [path for folder in PURE for path in sorted(folder.rglob("*.py"))]
+    breaches = [f"{path}:{line}: {what}" for path in files for line, what in _look(path)]
     for breach in breaches:
         print(breach)
     return 1 if breaches else 0

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from isthmus.limits import Limits
 from isthmus.transports.target import Target, read_target
+
+if TYPE_CHECKING:
+    from isthmus.mount import HttpApp
 
 Transport = Literal["stdio", "http", "streamable-http"]
 
@@ -84,3 +87,19 @@ class FastMCP:
         code = run.run_loop(work)
         if code:
             raise SystemExit(code)
+
+    def http_app(
+        self, path: str = "/mcp", *, allow_hosts: Sequence[str] = (), allow_origins: Sequence[str] = ()
+    ) -> "HttpApp":
+        """An ASGI application that serves the proxy, for mounting.
+
+        Args:
+            path: the endpoint's path, below where the application is mounted.
+            allow_hosts: Host headers that are served beside loopback's.
+            allow_origins: web origins whose pages may talk to the proxy.
+        """
+        from isthmus.mount import HttpApp
+        from isthmus.run import HttpPlace
+
+        place = HttpPlace(path=path, allow_hosts=tuple(allow_hosts), allow_origins=tuple(allow_origins))
+        return HttpApp(self._target, place, name=self.name, bounds=self._limits)

@@ -1,0 +1,70 @@
+"""A proxy as an ASGI application, to be mounted in Starlette, FastAPI or any other."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from isthmus.engine.gateway import Gateway
+from isthmus.limits import Limits
+from isthmus.run import HttpPlace
+from isthmus.transports.http_front.asgi import AsgiFront, Receive, Scope, Send
+from isthmus.transports.http_front.guard import Guard
+from isthmus.transports.http_front.handler import Handler
+from isthmus.transports.target import Target
+
+
+class HttpApp:
+    """An ASGI application with one endpoint.
+
+    Its `lifespan` ends the sessions and processes of the back: give it to the application it is mounted in, whose own
+    `lifespan` is the only one that an ASGI server runs. Served alone, it answers the server's `lifespan` itself.
+    """
+
+    def __init__(self, target: Target, place: HttpPlace, *, name: str, bounds: Limits) -> None:
+        self._target = target
+        self._place = place
+        self._name = name
+        self._limits = bounds
+        self._gateway: Gateway | None = None
+        self._front: AsgiFront | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The application."""
+        if scope["type"] == "lifespan":
+            await self._serve_lifespan(receive, send)
+            return
+        if self._front is None:
+            self._front = self._open()
+        await self._front(scope, receive, send)
+
+    @asynccontextmanager
+    async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
+        """Ends the back's sessions and processes when the application stops.
+
+        Args:
+            app: the application that it is the lifespan of; not used.
+        """
+        try:
+            yield
+        finally:
+            gateway, self._gateway, self._front = self._gateway, None, None
+            if gateway is not None:
+                await gateway.close()
+
+    def _open(self) -> AsgiFront:
+        place = self._place
+        gateway = self._gateway = Gateway(self._target, name=self._name, bounds=self._limits)
+        handler = Handler(gateway, Guard(place.allow_hosts, place.allow_origins), place.path)
+
+        def tick(now: float) -> None:
+            for session in handler.tick(now):
+                gateway.tasks.start(gateway.end_session(session))
+
+        return AsgiFront(handler.handle, self._limits, tick)
+
+    async def _serve_lifespan(self, receive: Receive, send: Send) -> None:
+        async with self.lifespan():
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
