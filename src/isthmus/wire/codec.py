@@ -23,8 +23,10 @@ _decode_string: Final = msgspec.json.Decoder(str).decode
 _decode_items: Final = msgspec.json.Decoder(list[Raw]).decode
 _encode: Final = msgspec.json.Encoder().encode
 _INTEGER: Final = re.compile(rb"-?(?:0|[1-9][0-9]*)\Z")
+_NULL: Final = Raw(b"null")
+_BRACE: Final = ord("{")
 _REFUSED: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
-_VERSION: Final = b'"2.0"'
+_VERSION: Final = Raw(b'"2.0"')
 
 
 def open_object(raw: Raw | bytes) -> Members | None:
@@ -91,6 +93,8 @@ def parse(text: bytes) -> "Envelope | Batch | Malformed":
 def identify(raw: Raw | bytes) -> int | str | None:
     """What an id means, for looking it up: a string, or an integer however it is spelled; None if it is neither."""
     token = bytes(raw)
+    if token.isdigit() and len(token) < 16:
+        return int(token)
     if _INTEGER.match(token):
         return int(token) if len(token) < 400 else token.decode()
     if token[:1] == b'"':
@@ -164,7 +168,7 @@ def _judge(members: Members) -> "Envelope | Malformed":
         if key is None and not (token == b"null" and "method" not in members):
             return Malformed(INVALID_REQUEST, "An id must be a string or an integer.")
     version = members.get("jsonrpc")
-    if version is None or (bytes(version) != _VERSION and string(version) != "2.0"):
+    if version is None or (version != _VERSION and string(version) != "2.0"):
         return Malformed(INVALID_REQUEST, 'The member "jsonrpc" must be "2.0".', token)
     raw_method = members.get("method")
     if raw_method is not None:
@@ -181,5 +185,4 @@ def _judge(members: Members) -> "Envelope | Malformed":
 
 
 def _is_object_or_null(raw: Raw) -> bool:
-    view = memoryview(raw)
-    return bytes(view[:1]) == b"{" or bytes(view) == b"null"
+    return memoryview(raw)[0] == _BRACE or raw == _NULL
