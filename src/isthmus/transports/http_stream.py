@@ -301,7 +301,7 @@ class Connection(asyncio.Protocol):
                 why = (
                     f"{self._name} answered with something that is not HTTP/1.1 ({error}); check that its URL is right."
                 )
-                self._failure = Failure(why, error=error.with_traceback(None))
+                self._failure = Failure(why, error=error)
         if self._done:
             self._finish()
         elif self._failure is not None:
@@ -406,7 +406,7 @@ class Connection(asyncio.Protocol):
 
     def _judge(self, status: int, headers: dict[str, str]) -> None:
         """Whether the body can be read, and where it ends (RFC 9112 §6.3); lengths that contradict, llhttp refuses."""
-        if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        if "content-encoding" in headers and headers["content-encoding"].strip().lower() not in ("", "identity"):
             self._failure = Failure(
                 f"{self._name} compressed its answer although it was asked not to; switch compression off there."
             )
@@ -446,7 +446,8 @@ class Connection(asyncio.Protocol):
         self._done = False
         self.served += 1
         if self._keep and is_written and not self._extra and self.idle_for > 0.0:
-            self.resume()
+            if self._paused:
+                self.resume()
             self._owner.release(self)
         else:
             self.abort()
