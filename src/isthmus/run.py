@@ -55,13 +55,13 @@ async def serve_stdio(target: Target, stdout: int, *, name: str, bounds: Limits,
 
     gateway = Gateway(target, name=name, bounds=bounds, keeps_identity=keeps_identity, stray=stray, died=died)
     front = StdioFront(gateway, gateway.tasks.start)
-    _end_on_signals(front.end)
+    _end_on_signals(front.stop)
     try:
         await front.serve(sys.stdin.fileno(), stdout)
     finally:
         await gateway.close()
     for why in deaths[:1]:
-        print(f"isthmus: {why}", file=sys.stderr)
+        sys.stderr.write(f"isthmus: {why}\n")
     return 1 if deaths else 0
 
 
@@ -71,12 +71,14 @@ async def serve_http(
     """Serve clients over streamable HTTP on a listening socket until a signal comes; 0."""
     from isthmus.transports.http_front.guard import Guard
     from isthmus.transports.http_front.handler import Handler
-    from isthmus.transports.http_front.serve import serve
+    from isthmus.transports.http_front.serve import Stopping, serve
 
     gateway = Gateway(target, name=name, bounds=bounds, keeps_identity=keeps_identity)
     handler = Handler(gateway, Guard(place.allow_hosts, place.allow_origins), place.path)
+    stopping = Stopping()
+    _end_on_signals(stopping.stop)
     try:
-        await serve(bound, handler, bounds, gateway.tasks.start, gateway.end_session)
+        await serve(bound, handler, bounds, gateway.tasks.start, gateway.end_session, stopping)
     finally:
         await gateway.close()
     return 0

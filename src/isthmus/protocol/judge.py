@@ -67,6 +67,11 @@ def meta_of(params: Members | None) -> Members | None:
     return open_object(raw) if raw is not None else None
 
 
+def unsupported(requested: str) -> dict[str, Any]:
+    """The `data` of the error that says that a modern revision is not spoken here."""
+    return {"supported": list(MODERN), "requested": requested}
+
+
 def judge_modern(envelope: Envelope, headers: Mapping[str, str] | None) -> ModernRequest | Refusal:
     """Whether a modern request may go on.
 
@@ -92,8 +97,7 @@ def judge_modern(envelope: Envelope, headers: Mapping[str, str] | None) -> Moder
         if mismatch is not None:
             return Refusal(HEADER_MISMATCH, mismatch, 400)
     if version not in MODERN:
-        data = {"supported": list(MODERN), "requested": version}
-        return Refusal(UNSUPPORTED_VERSION, "Unsupported protocol version", 400, data)
+        return Refusal(UNSUPPORTED_VERSION, "Unsupported protocol version", 400, unsupported(version))
     if Era.MODERN not in row.eras:
         return Refusal(METHOD_NOT_FOUND, f"Method not found: {row.name} is not part of {version}.", 404)
     return ModernRequest(envelope, row, params, meta, version, name)
@@ -109,7 +113,7 @@ def _judge_headers(headers: Mapping[str, str], version: str, row: Method, name: 
         return _mismatch("Mcp-Method", said, row.name)
     if row.routed is not None:
         said = headers.get("mcp-name")
-        if said is None or decode_value(said) != name:
+        if said is None or name is None or decode_value(said) != name:
             return _mismatch("Mcp-Name", said, name)
     return None
 

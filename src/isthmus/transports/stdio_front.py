@@ -10,17 +10,20 @@ import stat
 import sys
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Final
 
 from isthmus import limits
 from isthmus.errors import Fault
-from isthmus.protocol.judge import Refusal, judge_modern, meta_of
+from isthmus.protocol.judge import ModernRequest, Refusal, judge_modern, meta_of
 from isthmus.protocol.methods import row_of
 from isthmus.protocol.names import CANCELLED, VERSION_KEY
+from isthmus.protocol.subscriptions import closing_message
 from isthmus.protocol.versions import BATCHES, MODERN, Era, has_unaddressed_errors
 from isthmus.types import Relay, Session
 from isthmus.wire.codec import close_object, identify, one_line, open_object, parse
 from isthmus.wire.envelope import (
+    INTERNAL_ERROR,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
     Batch,
@@ -48,66 +51,83 @@ class Output:
 
     Args:
         fd: where to write.
-        failed: called once when the client no longer reads.
+        lost: called once when the client no longer reads; what is written from then on goes nowhere.
     """
 
-    def __init__(self, fd: int, failed: Callable[[], None]) -> None:
+    def __init__(self, fd: int, lost: Callable[[], None]) -> None:
         self._fd = fd
-        self._failed = failed
+        self._lost = lost
+        self._is_over = False
         self._transport: asyncio.WriteTransport | None = None
-        self._flow: _Flow | None = None
+        self._flow = _Flow(self._fail)
 
     async def open(self) -> None:
         """Pipes and sockets are written through the loop; files and terminals directly."""
         mode = os.fstat(self._fd).st_mode
         if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
-            flow = self._flow = _Flow(self._failed)
             transport, _ = await asyncio.get_running_loop().connect_write_pipe(
-                lambda: flow, os.fdopen(self._fd, "wb", 0)
+                lambda: self._flow, os.fdopen(self._fd, "wb", 0)
             )
             transport.set_write_buffer_limits(high=limits.MIB)
             self._transport = transport
 
     def write(self, message: bytes) -> None:
         """One message."""
+        if self._is_over:
+            return
         if self._transport is not None:
-            if not self._transport.is_closing():
-                self._transport.write(message + b"\n")
-                if self._transport.get_write_buffer_size() > limits.STDIN_QUEUE:
-                    self._failed()
-        elif self._flow is None:
-            try:
-                view = memoryview(message + b"\n")
-                while view:
-                    view = view[os.write(self._fd, view) :]
-            except OSError:
-                self._failed()
-
-    async def drain(self) -> None:
-        """Wait until the client has read enough."""
-        if self._flow is not None and self._flow.paused is not None:
-            try:
-                async with asyncio.timeout(limits.WRITE_STALLED):
-                    await asyncio.shield(self._flow.paused)
-            except TimeoutError:
-                self._failed()
-
-    async def close(self) -> None:
-        """Write out what waits, bounded, and close."""
-        if self._transport is None:
+            self._transport.write(message + b"\n")
+            if self._transport.get_write_buffer_size() > limits.STDIN_QUEUE:
+                self._fail()
             return
         try:
-            async with asyncio.timeout(limits.STOP_EOF):
-                while self._transport.get_write_buffer_size() and not self._transport.is_closing():
-                    await asyncio.sleep(0.01)
+            view = memoryview(message + b"\n")
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError:
+            self._fail()
+
+    async def drain(self) -> None:
+        """Wait until the client has read enough; one that reads nothing for `limits.WRITE_STALLED` is given up."""
+        while self._flow.paused is not None and not await self._is_read(limits.WRITE_STALLED):
+            pass
+
+    async def close(self) -> None:
+        """Write out what waits, as long as the client reads on, and close."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        transport.set_write_buffer_limits(high=0)  # so that the flow resumes when all is written
+        while transport.get_write_buffer_size() and not self._is_over and not await self._is_read(limits.STOP_EOF):
+            pass
+        self._is_over = True
+        transport.close()
+
+    async def _is_read(self, seconds: float) -> bool:
+        """Whether enough was read within some seconds; the client is given up if it read nothing at all."""
+        assert self._transport is not None
+        waiting = self._transport.get_write_buffer_size()
+        try:
+            async with asyncio.timeout(seconds):
+                if self._flow.paused is not None:
+                    await asyncio.shield(self._flow.paused)
+                return True
         except TimeoutError:
-            self._transport.abort()
-        self._transport.close()
+            if self._transport.get_write_buffer_size() >= waiting:
+                self._fail()
+            return self._is_over
+
+    def _fail(self) -> None:
+        if not self._is_over:
+            self._is_over = True
+            if self._transport is not None:
+                self._transport.abort()
+            self._lost()
 
 
 class _Flow(asyncio.BaseProtocol):
-    def __init__(self, failed: Callable[[], None]) -> None:
-        self._failed = failed
+    def __init__(self, lost: Callable[[], None]) -> None:
+        self._lost = lost
         self.paused: asyncio.Future[None] | None = None
 
     def pause_writing(self) -> None:
@@ -120,8 +140,7 @@ class _Flow(asyncio.BaseProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.resume_writing()
-        if exc is not None:
-            self._failed()
+        self._lost()
 
 
 class _LinePort:
@@ -163,6 +182,37 @@ class _BatchPort(_LinePort):
             self._output.write(b"[" + b",".join(self._answers) + b"]")
 
 
+class _CallPort(_LinePort):
+    """The way back to one request, which is answered once.
+
+    Args:
+        port: where its messages go.
+        id: the request's id.
+    """
+
+    def __init__(self, port: _LinePort, id: bytes) -> None:
+        self._port = port
+        self.id = id
+        self.is_done = False
+
+    def notify(self, message: bytes) -> None:
+        if not self.is_done:
+            self._port.notify(message)
+
+    def answer(self, message: bytes, status: int) -> None:
+        if not self.is_done:
+            self.is_done = True
+            self._port.answer(message, status)
+
+    def abandon(self) -> None:
+        if not self.is_done:
+            self.is_done = True
+            self._port.abandon()
+
+    async def drain(self) -> None:
+        await self._port.drain()
+
+
 class StdioFront:
     """Serves one client on stdio.
 
@@ -176,12 +226,13 @@ class StdioFront:
         self._start = start
         self._splitter = LineSplitter(relay.limits.line)
         self._ended = asyncio.Event()
+        self._settled = asyncio.Event()
         self._output: Output | None = None
         self._session: Session | None = None
         self._opening: asyncio.Task[None] | None = None
-        self._modern: dict[int | str, asyncio.Task[None]] = {}
-        self._running: set[asyncio.Task[None]] = set()
-        self._why_not = ""
+        self._early: list[tuple[Envelope, _LinePort]] = []
+        self._modern: dict[int | str, tuple[asyncio.Task[None], ModernRequest]] = {}
+        self._running: dict[asyncio.Task[None], _CallPort | None] = {}
 
     async def serve(self, stdin: int, stdout: int) -> None:
         """Serve until stdin ends, then answer what is in flight, within `Limits.drain`.
@@ -190,7 +241,7 @@ class StdioFront:
             stdin: the file descriptor to read.
             stdout: the file descriptor to write, as `take_stdout` gives it.
         """
-        self._output = Output(stdout, self.end)
+        self._output = Output(stdout, self._leave)
         self._port = _LinePort(self._output)
         await self._output.open()
         reading = await _open_input(stdin, self)
@@ -199,12 +250,28 @@ class StdioFront:
             await self._settle()
         finally:
             reading()
-            for task in list(self._running):
+            for task, port in list(self._running.items()):
+                if port is not None:
+                    why = "The proxy stopped before the answer came."
+                    port.answer(error_message(port.id, INTERNAL_ERROR, why), 200)
                 task.cancel()
             await self._output.close()
 
     def end(self) -> None:
-        """The client left, or the proxy is to stop."""
+        """The client sends nothing more, or the back is dead: what is in flight may still be answered."""
+        self._ended.set()
+        if not self._running:
+            self._settled.set()
+
+    def stop(self) -> None:
+        """The proxy is to stop; at once, if it was about to end already."""
+        if self._ended.is_set():
+            self._settled.set()
+        self.end()
+
+    def _leave(self) -> None:
+        """The client no longer reads: nothing is worth waiting for."""
+        self._settled.set()
         self._ended.set()
 
     def stray(self, envelope: Envelope) -> None:
@@ -251,16 +318,23 @@ class StdioFront:
             why = "A request with this id is still in flight; ids may not be used twice."
             port.answer(error_message(message.id, INVALID_REQUEST, why), 200)
             return
-        task = self._run(self._relay.relay(judged, port, None))
-        self._modern[key] = task
+        to = _CallPort(port, message.id or b"null")
+        task = self._run(self._relay.relay(judged, to, None), to)
+        self._modern[key] = (task, judged)
         task.add_done_callback(lambda _: self._modern.pop(key, None))
+        if self._ended.is_set():
+            self._end_listening()
 
     def _take_modern_notification(self, message: Envelope) -> None:
         if message.method == CANCELLED:
             params = open_object(message.members["params"]) if "params" in message.members else None
             raw = params.get("requestId") if params is not None else None
-            task = self._modern.get(identify(raw) or 0) if raw is not None else None
-            if task is not None:
+            key = identify(raw) if raw is not None else None
+            if key is not None and key in self._modern:
+                task, _ = self._modern[key]
+                port = self._running.get(task)
+                if port is not None:
+                    port.abandon()
                 task.cancel()
         else:
             self._run(self._relay.notify(message, MODERN[-1]))
@@ -269,7 +343,8 @@ class StdioFront:
 
     def _take_legacy(self, message: Envelope, port: _LinePort) -> None:
         if message.method == "initialize" and message.kind is Kind.REQUEST and self._opening is None:
-            self._opening = self._run(self._open(message))
+            to = _CallPort(port, message.id or b"null")
+            self._opening = self._run(self._open(message, to), to)
         elif self._opening is None or message.method == "initialize":
             if message.kind is Kind.REQUEST:
                 why = "The first request must be initialize, and only the first."
@@ -277,27 +352,25 @@ class StdioFront:
         elif self._session is not None:
             self._pass(message, port, self._session)
         else:
-            self._run(self._pass_when_open(message, port))
+            self._early.append((message, port))
 
-    async def _open(self, message: Envelope) -> None:
+    async def _open(self, message: Envelope, to: _CallPort) -> None:
+        """Open the session, and pass on what came in the meantime, in its order."""
+        why = ""
         try:
-            session, answer = await self._relay.open_session(message, self._port)
+            self._session, answer = await self._relay.open_session(message, self._port)
         except Fault as fault:
-            self._port.answer(error_message(message.id, fault.code, fault.why, fault.data), 200)
-            self._why_not = fault.why
+            why = fault.why
             self._opening = None
-            return
-        self._session = session
-        self._port.answer(answer, 200)
-
-    async def _pass_when_open(self, message: Envelope, port: _LinePort) -> None:
-        if self._opening is not None:
-            await asyncio.wait([self._opening])
-        if self._session is not None:
-            self._pass(message, port, self._session)
-        elif message.kind is Kind.REQUEST:
-            why = f"The session could not be opened: {self._why_not}"
-            port.answer(error_message(message.id, INVALID_REQUEST, why), 200)
+            answer = error_message(message.id, fault.code, fault.why, fault.data)
+        to.answer(answer, 200)
+        early, self._early = self._early, []
+        for each, port in early:
+            if self._session is not None:
+                self._pass(each, port, self._session)
+            elif each.kind is Kind.REQUEST:
+                why_not = f"The session could not be opened: {why}"
+                port.answer(error_message(each.id, INVALID_REQUEST, why_not), 200)
 
     def _pass(self, message: Envelope, port: _LinePort, session: Session) -> None:
         if message.kind is Kind.NOTIFICATION:
@@ -308,7 +381,8 @@ class StdioFront:
             why = f"Method not found: {message.method} can't be called in this session."
             port.answer(error_message(message.id, METHOD_NOT_FOUND, why), 200)
         else:
-            self._run(session.request(message, port))
+            to = _CallPort(port, message.id or b"null")
+            self._run(session.request(message, to), to)
 
     def _take_batch(self, batch: Batch) -> None:
         messages = [parse(item) for item in batch.items]
@@ -330,16 +404,30 @@ class StdioFront:
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _run(self, work: Coroutine[Any, Any, None], port: _CallPort | None = None) -> asyncio.Task[None]:
         task = self._start(work)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        self._running[task] = port
+        task.add_done_callback(self._done)
         return task
 
+    def _done(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        if not self._running and self._ended.is_set():
+            self._settled.set()
+
     async def _settle(self) -> None:
-        """stdin has ended: what is in flight may still be answered."""
-        if self._running:
-            await asyncio.wait(list(self._running), timeout=limits.STOP_EOF)
+        """Wait until all is answered that can be, within `Limits.drain`."""
+        self._end_listening()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._relay.limits.drain):
+                await self._settled.wait()
+
+    def _end_listening(self) -> None:
+        for task, request in list(self._modern.values()):
+            port = self._running.get(task)
+            if request.row.is_endless and port is not None:
+                port.answer(closing_message(port.id), 200)
+                task.cancel()
 
     def _refuse(self, malformed: Malformed) -> None:
         """An error without an id exists only from 2025-11-25 on; older clients get a line on stderr."""
@@ -367,15 +455,26 @@ async def _open_input(fd: int, front: StdioFront) -> Callable[[], None]:
         transport, _ = await loop.connect_read_pipe(lambda: _Reader(front), os.fdopen(os.dup(fd), "rb", 0))
         return transport.close
 
+    taken = threading.Event()
+
+    def take(data: bytes) -> None:
+        front.feed(data)
+        taken.set()
+
     def read() -> None:
         while True:
-            data = os.read(fd, _READ)
             try:
-                loop.call_soon_threadsafe(front.feed, data)
+                data = os.read(fd, _READ)
+            except OSError:  # a terminal whose other side is gone says EIO
+                data = b""
+            taken.clear()
+            try:
+                loop.call_soon_threadsafe(take, data)
             except RuntimeError:  # the loop has closed; nobody listens any more
                 return
             if not data:
                 return
+            taken.wait()
 
     threading.Thread(target=read, name="isthmus-stdin", daemon=True).start()
     return lambda: None

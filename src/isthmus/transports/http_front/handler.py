@@ -6,18 +6,18 @@ Sources: 2026-07-28 basic/transports/streamable-http; 2025-11-25 basic/transport
 import asyncio
 import re
 import secrets
-from contextlib import suppress
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
-from isthmus import limits
 from isthmus.errors import Fault
-from isthmus.protocol.judge import Refusal, judge_modern, meta_of
+from isthmus.protocol.judge import Refusal, judge_modern, meta_of, unsupported
 from isthmus.protocol.methods import row_of
-from isthmus.protocol.names import VERSION_KEY
+from isthmus.protocol.names import CANCELLED, UNSUPPORTED_VERSION, VERSION_KEY
+from isthmus.protocol.subscriptions import closing_message
 from isthmus.protocol.versions import BATCHES, LEGACY, MODERN, Era, era_of
 from isthmus.transports.http_front.guard import Guard
 from isthmus.transports.http_front.port import JSON_LINES, BatchPort, GetPort, PostPort
-from isthmus.transports.http_front.request import Request, Sink
+from isthmus.transports.http_front.request import Admission, Request, Sink
 from isthmus.types import Relay, Session
 from isthmus.wire.codec import open_object, parse
 from isthmus.wire.envelope import (
@@ -65,12 +65,18 @@ class Handler:
         self._path = path
         self._sessions: dict[str, _Session] = {}
         self._ports: set[PostPort] = set()
+        self._listening: dict[PostPort, tuple[asyncio.Task[Any], bytes]] = {}
         self._accepts: dict[str | None, tuple[bool, bool]] = {}
         self._opening = 0
         self.is_draining = False
 
-    async def handle(self, request: Request, sink: Sink) -> None:
+    def handle(self, request: Request, sink: Sink) -> Coroutine[Any, Any, None]:
         """Answer one request; returns when the response is complete. Never raises but for cancellation."""
+        if request.admission is not None:
+            return self._message(request, sink, request.admission)
+        return self._handle(request, sink)
+
+    async def _handle(self, request: Request, sink: Sink) -> None:
         origin = request.headers.get("origin")
         refused = self._guard.judge(request.headers.get("host"), origin)
         if refused is not None:
@@ -108,6 +114,10 @@ class Handler:
         self.is_draining = True
         for kept in self._sessions.values():
             kept.get.close()
+        listening, self._listening = self._listening, {}
+        for port, (task, id) in listening.items():
+            port.answer(closing_message(id), 200)
+            task.cancel()
 
     # -- POST -------------------------------------------------------------------------------------------------------
 
@@ -122,12 +132,17 @@ class Handler:
             why = "The Accept header must list application/json and text/event-stream."
             _refuse(sink, 406, INVALID_REQUEST, why, lines)
             return
+        request.admission = Admission(lines, streams, _speaks_modern(request))
+        await self._message(request, sink, request.admission)
+
+    async def _message(self, request: Request, sink: Sink, admission: Admission) -> None:
+        lines, streams, is_modern = admission
         message = parse(request.body)
         if isinstance(message, Malformed):
             sink.respond(400, JSON_LINES + lines, error_message(message.id, message.code, message.why))
         elif isinstance(message, Batch):
             await self._batch(message, request, sink, streams, lines)
-        elif self._is_modern(message, request):
+        elif is_modern or _has_modern_meta(message, request):
             await self._modern(message, request, sink, streams, lines)
         else:
             await self._legacy(message, request, sink, streams, lines)
@@ -144,24 +159,13 @@ class Handler:
                 self._accepts[accept] = known
         return known
 
-    def _is_modern(self, message: Envelope, request: Request) -> bool:
-        """Which era a message speaks: "a request carrying modern per-request `_meta`", or a modern version header."""
-        if _speaks_modern(request):
-            return True
-        if message.kind is not Kind.REQUEST or _VERSION_IN_BODY not in request.body:
-            return False
-        params = open_object(message.members["params"]) if "params" in message.members else None
-        meta = meta_of(params)
-        return meta is not None and VERSION_KEY in meta
-
     async def _modern(self, message: Envelope, request: Request, sink: Sink, streams: bool, lines: bytes) -> None:
         if message.kind is Kind.ANSWER:
             why = "A client of this revision must not send responses; answer by calling again with inputResponses."
             sink.respond(400, JSON_LINES + lines, error_message(None, INVALID_REQUEST, why))
             return
         if message.kind is Kind.NOTIFICATION:
-            sink.respond(202, lines, b"")
-            await self._relay.notify(message, request.headers.get("mcp-protocol-version", MODERN[-1]))
+            await self._modern_notification(message, request, sink, lines)
             return
         judged = judge_modern(message, request.headers)
         if isinstance(judged, Refusal):
@@ -175,10 +179,25 @@ class Handler:
         sink.gone = task.cancel if task is not None else None
         port = PostPort(sink, streams, lines, asyncio.get_running_loop().time())
         self._ports.add(port)
+        if judged.row.is_endless and task is not None and message.id is not None:
+            self._listening[port] = (task, message.id)
+            if self.is_draining:
+                self.drain()
         try:
             await self._relay.relay(judged, port, request.headers)
         finally:
             self._ports.discard(port)
+            if judged.row.is_endless:
+                self._listening.pop(port, None)
+
+    async def _modern_notification(self, message: Envelope, request: Request, sink: Sink, lines: bytes) -> None:
+        version = request.headers.get("mcp-protocol-version", "")
+        if version not in MODERN:
+            body = error_message(None, UNSUPPORTED_VERSION, "Unsupported protocol version", unsupported(version))
+            sink.respond(400, JSON_LINES + lines, body)
+            return
+        sink.respond(202, lines, b"")
+        await self._relay.notify(message, version)
 
     async def _legacy(self, message: Envelope, request: Request, sink: Sink, streams: bool, lines: bytes) -> None:
         if self._refuse_version(request, sink, lines):
@@ -198,6 +217,11 @@ class Handler:
         kept.used = asyncio.get_running_loop().time()
         if message.kind is Kind.REQUEST:
             await self._legacy_request(kept, message, sink, streams, lines)
+            return
+        if message.kind is Kind.NOTIFICATION and message.method != CANCELLED:
+            # The client's next request may rely on it ("initialized"), and on HTTP nothing else keeps the two in order.
+            await kept.session.notify(message)
+            sink.respond(202, lines, b"")
             return
         sink.respond(202, lines, b"")
         if message.kind is Kind.NOTIFICATION:
@@ -297,14 +321,11 @@ class Handler:
             _refuse(sink, 406, INVALID_REQUEST, "The Accept header must list text/event-stream.", lines)
         elif kept.get.is_open:
             _refuse(sink, 409, INVALID_REQUEST, "This session's stream is open already; there is one at a time.", lines)
+        elif self.is_draining:
+            why = "The proxy is about to stop. Try again later."
+            _refuse(sink, 503, INTERNAL_ERROR, why, lines + b"Retry-After: 5\r\n")
         else:
-            closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            sink.gone = lambda: None if closed.done() else closed.set_result(None)
-            kept.get.open(sink, lines, asyncio.get_running_loop().time())
-            with suppress(TimeoutError):
-                async with asyncio.timeout(limits.LISTEN):
-                    await closed
-            kept.get.close()
+            await kept.get.serve(sink, lines, asyncio.get_running_loop().time())
             kept.used = asyncio.get_running_loop().time()
 
     def _refuse_version(self, request: Request, sink: Sink, lines: bytes) -> bool:
@@ -315,6 +336,15 @@ class Handler:
         why = f"The MCP-Protocol-Version {said[:40]!r} is unknown; the legacy ones are {', '.join(LEGACY)}."
         _refuse(sink, 400, INVALID_REQUEST, why, lines)
         return True
+
+
+def _has_modern_meta(message: Envelope, request: Request) -> bool:
+    """ "A request carrying modern per-request `_meta`" (2026-07-28 basic/versioning)."""
+    if message.kind is not Kind.REQUEST or _VERSION_IN_BODY not in request.body:
+        return False
+    params = open_object(message.members["params"]) if "params" in message.members else None
+    meta = meta_of(params)
+    return meta is not None and VERSION_KEY in meta
 
 
 def _speaks_modern(request: Request) -> bool:

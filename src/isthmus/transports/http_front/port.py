@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from typing import Final
 
 from isthmus import limits
@@ -23,7 +24,7 @@ class PostPort:
         lines: header lines of every response (CORS, a session's id).
     """
 
-    __slots__ = ("_has_begun", "_is_done", "_lines", "_sink", "_since", "_streams")
+    __slots__ = ("_has_begun", "_is_done", "_lines", "_since", "_sink", "_streams")
 
     def __init__(self, sink: Sink, streams: bool, lines: bytes, now: float) -> None:
         self._sink = sink
@@ -51,6 +52,9 @@ class PostPort:
     def abandon(self) -> None:
         if not self._is_done:
             self._is_done = True
+            if not self._has_begun and not self._streams:
+                self._sink.respond(202, self._lines, b"")
+                return
             if not self._has_begun:
                 self._sink.begin(200, STREAM_LINES + self._lines)
             self._sink.end()
@@ -75,10 +79,11 @@ class PostPort:
 class GetPort:
     """A legacy session's GET stream; what comes while it is closed waits, up to a bound, the oldest dropped first."""
 
-    __slots__ = ("_since", "_sink", "_waiting", "dropped")
+    __slots__ = ("_closed", "_since", "_sink", "_waiting", "dropped")
 
     def __init__(self) -> None:
         self._sink: Sink | None = None
+        self._closed: asyncio.Future[None] | None = None
         self._waiting: deque[bytes] = deque()
         self._since = 0.0
         self.dropped = 0
@@ -88,19 +93,26 @@ class GetPort:
         """Whether the client reads the stream now."""
         return self._sink is not None and not self._sink.is_closed
 
-    def open(self, sink: Sink, lines: bytes, now: float) -> None:
-        """The client opened the stream."""
-        self._sink = sink
-        self._since = now
+    async def serve(self, sink: Sink, lines: bytes, now: float) -> None:
+        """The client opened the stream; returns when it is closed from either side, after `limits.LISTEN` at most."""
+        closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sink, self._closed, self._since = sink, closed, now
+        sink.gone = lambda: _resolve(closed)
         sink.begin(200, STREAM_LINES + lines)
         while self._waiting:
             sink.write(write_event(self._waiting.popleft()))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limits.LISTEN):
+                await closed
+        if self._sink is sink:
+            self.close()
 
     def close(self) -> None:
         """End the stream, if it is open."""
-        if self._sink is not None:
+        if self._sink is not None and self._closed is not None:
             self._sink.end()
             self._sink = None
+            _resolve(self._closed)
 
     def notify(self, message: bytes) -> None:
         if self._sink is not None and not self._sink.is_closed:
@@ -148,9 +160,18 @@ class BatchPort:
 
     def abandon(self) -> None:
         self._missing -= 1
-        if self._missing == 0 and self._port is not None:
+        if self._missing or self._port is None:
+            return
+        if self._answers:
             self._port.answer(b"[" + b",".join(self._answers) + b"]", 200)
+        else:
+            self._port.abandon()
 
     async def drain(self) -> None:
         if self._port is not None:
             await self._port.drain()
+
+
+def _resolve(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)

@@ -16,9 +16,13 @@ import httptools
 
 from isthmus import limits
 from isthmus.limits import Limits
-from isthmus.transports.http_front.request import Request
-from isthmus.wire.envelope import INVALID_REQUEST, error_message
+from isthmus.transports.http_front.request import ONCE, Request
+from isthmus.wire.envelope import INTERNAL_ERROR, INVALID_REQUEST, error_message
 
+_BETWEEN: Final = 0
+_IN_HEAD: Final = 1
+_IN_BODY: Final = 2
+_NEVER: Final = float("inf")
 _STATUS_LINE: Final = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n".encode() for each in HTTPStatus}
 _CHUNK_END: Final = b"\r\n"
 _LAST_CHUNK: Final = b"0\r\n\r\n"
@@ -43,6 +47,8 @@ class Front:
         self.limits = bounds
         self.start = start
         self.connections: set[FrontProtocol] = set()
+        self._heads: dict[bytes, Request] = {}
+        self.is_stopping = False
         self.date_line = b""
         self.now = 0.0
         self.tick(asyncio.get_running_loop().time())
@@ -54,12 +60,36 @@ class Front:
         for connection in list(self.connections):
             if now > connection.deadline:
                 connection.expire()
+            elif now > connection.stalls:
+                connection.check_progress()
+
+    def recall(self, data: bytes) -> Request | None:
+        """The whole request that `data` is, if its head is one that was read before; None if that can't be told.
+
+        A head that is byte for byte one that llhttp has read and the handler has admitted means the same again, so
+        that neither has to look at it twice. What is not exactly one whole request is left to llhttp.
+        """
+        at = data.find(b"\r\n\r\n") + 4
+        known = self._heads.get(data[:at])
+        if known is None or len(data) - at != int(known.headers["content-length"]):
+            return None
+        request = Request(known.verb, known.path, known.query, known.headers, data[at:])
+        request.admission = known.admission
+        return request
+
+    def remember(self, head: bytes, request: Request) -> None:
+        """Keep a head for `recall`; all are forgotten when there are too many."""
+        if len(self._heads) >= limits.HEADS_REMEMBERED:
+            self._heads.clear()
+        request.body = b""
+        self._heads[head] = request
 
 
 class FrontProtocol(asyncio.Protocol):
     """One connection of a client; also the `Sink` of the request that it is answering.
 
-    `deadline` is the moment, by the front's clock, at which what the connection waits for must have come.
+    `deadline` is the moment, by the front's clock, at which what the connection waits for must have come; `stalls` the
+    one at which a client that does not read must have read something.
     """
 
     def __init__(self, front: Front, connections: "set[Any]") -> None:
@@ -67,18 +97,24 @@ class FrontProtocol(asyncio.Protocol):
         self._connections = connections
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
-        self._queue: deque[tuple[Request, bool]] = deque()
+        self._queue: deque[tuple[Request, bool, bool]] = deque()
+        self._refusal: tuple[int, str] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._part = _BETWEEN
+        self._head_size = 0
         self._is_busy = False
         self._is_streaming = False
         self._keeps_alive = True
+        self._is_head_only = False
         self._is_http_1_0 = False
-        self._is_stopping = False
         self._is_reading = True
+        self._is_broken = False
+        self._owes_continue = False
         self._writable: asyncio.Future[None] | None = None
-        self._stalled_since = 0.0
+        self._unread = 0
         self.gone: Callable[[], object] | None = None
         self.deadline = front.now + front.limits.header_time
-        self._is_broken = False
+        self.stalls = _NEVER
         self._body: list[bytes] = []
         self._reset()
 
@@ -107,26 +143,26 @@ class FrontProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._is_broken:
             return
-        if not self._has_head:
+        if self._part != _IN_BODY:
             self._head_size += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._break(400, "Upgrades are not served here; speak HTTP/1.1.")
+            self._stay()
         except httptools.HttpParserError as error:
-            if not self._is_broken:
-                status = 501 if "Transfer-Encoding" in str(error) and "chunked" not in str(error) else 400
-                self._break(status, f"This is no HTTP/1.1 request: {error}.")
+            is_coding = str(error) == "Request has invalid `Transfer-Encoding`"
+            self._break(501 if is_coding else 400, f"This is no HTTP/1.1 request: {error}.")
         else:
-            if not self._has_head and self._head_size > limits.HEADER_BYTES and not self._is_broken:
+            if self._part == _IN_HEAD and self._head_size > limits.HEADER_BYTES:
                 self._break(431, f"The head of a request may have {limits.HEADER_BYTES} bytes.")
 
     def pause_writing(self) -> None:
         if self._writable is None:
             self._writable = asyncio.get_running_loop().create_future()
-            self._stalled_since = self._front.now
+            self._watch_reading()
 
     def resume_writing(self) -> None:
+        self.stalls = _NEVER
         if self._writable is not None:
             if not self._writable.done():
                 self._writable.set_result(None)
@@ -134,7 +170,6 @@ class FrontProtocol(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """uvicorn is stopping: what is being answered is answered, then the connection closes."""
-        self._is_stopping = True
         self._keeps_alive = False
         if not self._is_busy:
             self._close()
@@ -143,6 +178,7 @@ class FrontProtocol(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._reset()
+        self._part = _IN_HEAD
         if not self._is_busy:
             self.deadline = self._front.now + self._front.limits.header_time
 
@@ -160,13 +196,13 @@ class FrontProtocol(asyncio.Protocol):
         key = name.decode("latin-1").lower()
         text = value.decode("latin-1").strip(" \t")
         if key in self._headers:
-            if key in ("host", "content-length", "transfer-encoding", "content-type", "mcp-session-id", "origin"):
+            if key in ONCE:
                 self._break(400, f"The header {key} may be given once.")
             text = f"{self._headers[key]}, {text}"
         self._headers[key] = text
 
     def on_headers_complete(self) -> None:
-        self._has_head = True
+        self._part = _IN_BODY
         if self._is_broken:
             return
         headers = self._headers
@@ -184,8 +220,9 @@ class FrontProtocol(asyncio.Protocol):
         if length not in (None, "0") or coding is not None:
             if not self._is_busy:
                 self.deadline = self._front.now + self._front.limits.body_time
-            if headers.get("expect", "").lower() == "100-continue" and self._transport is not None:
-                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            if "expect" in headers and headers["expect"].lower() == "100-continue":
+                self._owes_continue = self._parser.get_http_version() != "1.0"
+                self._pay_continue()
 
     def on_body(self, body: bytes) -> None:
         if self._is_broken:
@@ -197,6 +234,8 @@ class FrontProtocol(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
+        self._part = _BETWEEN
+        self._head_size = 0
         if self._is_broken:
             return
         path, _, query = self._url.decode("latin-1").partition("?")
@@ -204,8 +243,11 @@ class FrontProtocol(asyncio.Protocol):
             path = "/" + path.partition("://")[2].partition("/")[2] if "://" in path else path
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body = []
+        self._owes_continue = False
         request = Request(self._parser.get_method().decode(), path, query, self._headers, body)
-        self._queue.append((request, self._parser.should_keep_alive()))
+        is_http_1_0 = self._parser.get_http_version() == "1.0"
+        # "Connection: keep-alive" of HTTP/1.0 is not kept up: it would have to be confirmed in the response.
+        self._queue.append((request, not is_http_1_0 and self._parser.should_keep_alive(), is_http_1_0))
         if not self._is_busy:
             self._next()
         elif self._is_reading and self._transport is not None:
@@ -226,7 +268,9 @@ class FrontProtocol(asyncio.Protocol):
         length = b"" if status in (204, 304) else b"Content-Length: %d\r\n" % len(body)
         ending = b"\r\n" if self._keeps_alive else b"Connection: close\r\n\r\n"
         head = _STATUS_LINE[status] + self._front.date_line + lines + length + ending
-        if len(body) < limits.PIECE_BYTES:
+        if self._is_head_only:
+            self._transport.write(head)
+        elif len(body) < limits.PIECE_BYTES:
             self._transport.write(head + body)
         else:
             self._transport.write(head)
@@ -238,7 +282,6 @@ class FrontProtocol(asyncio.Protocol):
         if self._transport is None or not self._is_busy:
             return
         self._is_streaming = True
-        self.deadline = float("inf")
         if self._is_http_1_0:
             self._keeps_alive = False
             framing = b"Connection: close\r\n\r\n"
@@ -268,83 +311,131 @@ class FrontProtocol(asyncio.Protocol):
         self._finish()
 
     async def drain(self) -> None:
-        """Wait while more than `Limits.unread` waits to be read; cuts the client off after `limits.WRITE_STALLED`."""
+        """Wait while more than `Limits.unread` waits to be read; `check_progress` cuts a client that reads nothing."""
         if self._writable is not None:
-            try:
-                async with asyncio.timeout(limits.WRITE_STALLED):
-                    await asyncio.shield(self._writable)
-            except TimeoutError:
-                if self._transport is not None:
-                    self._transport.abort()
+            await asyncio.shield(self._writable)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
     def expire(self) -> None:
         """The deadline passed: an answer that says so where a request had begun, and the end."""
-        if self._is_busy:
-            return
-        if self._head_size or self._has_head:
+        if self._is_broken:
+            self._abort()
+        elif self._part != _BETWEEN:
             self._break(408, "The request did not arrive in time.")
         else:
             self._close()
+
+    def check_progress(self) -> None:
+        """Cut the client off unless it has read something in `limits.WRITE_STALLED` seconds."""
+        if self._transport is not None and self._transport.get_write_buffer_size() < self._unread:
+            self._watch_reading()
+        else:
+            self._abort()
+
+    def _watch_reading(self) -> None:
+        if self._transport is not None:
+            self._unread = self._transport.get_write_buffer_size()
+            self.stalls = self._front.now + limits.WRITE_STALLED
 
     def _reset(self) -> None:
         self._url = b""
         self._headers: dict[str, str] = {}
         self._fields = 0
         self._fields_size = 0
-        self._head_size = 0
-        self._has_head = False
         self._body = []
         self._body_size = 0
 
     def _next(self) -> None:
-        request, keeps_alive = self._queue.popleft()
+        request, keeps_alive, self._is_http_1_0 = self._queue.popleft()
         self._is_busy = True
         self._is_streaming = False
-        self._is_http_1_0 = self._parser.get_http_version() == "1.0"
-        self._keeps_alive = keeps_alive and not self._is_stopping
-        self.deadline = float("inf")
+        self._is_head_only = request.verb == "HEAD"
+        self._keeps_alive = keeps_alive and not self._front.is_stopping
+        self.deadline = _NEVER
         self.gone = None
-        task = self._front.start(self._front.handle(request, self))
+        task = self._task = self._front.start(self._front.handle(request, self))
         task.add_done_callback(self._handled)
 
     def _handled(self, task: asyncio.Task[None]) -> None:
-        """A handler that ended without a response failed; it is logged by its owner."""
-        if self._is_busy and self._transport is not None and (task.cancelled() or task.exception() is not None):
-            if self._is_streaming:
-                self._transport.abort()
-            else:
-                self._keeps_alive = False
-                self.respond(500, b"Content-Type: application/json\r\n", error_message(None, -32603, "Internal error."))
+        """A handler that ended without a whole response failed; it is logged by its owner."""
+        if task is not self._task:
+            return
+        self._task = None
+        if not self._is_busy or self._transport is None:
+            return
+        if self._is_streaming:
+            self._abort()
+        elif task.cancelled():
+            self._refuse(503, "The proxy is stopping. Try again later.", INTERNAL_ERROR)
+        else:
+            self._refuse(500, "Internal error.", INTERNAL_ERROR)
 
     def _finish(self) -> None:
         self._is_busy = False
         self._is_streaming = False
+        self._is_head_only = False
         self.gone = None
-        self.deadline = self._front.now + self._front.limits.keep_alive
-        self._head_size = 0 if self._has_head else self._head_size
-        self._has_head = False if not self._queue else self._has_head
         if not self._keeps_alive:
             self._close()
         elif self._queue:
             self._next()
-        elif not self._is_reading and self._transport is not None:
-            self._is_reading = True
-            self._transport.resume_reading()
+        elif self._refusal is not None:
+            self._refuse(*self._refusal)
+        else:
+            bounds = self._front.limits
+            wait = (bounds.keep_alive, bounds.header_time, bounds.body_time)[self._part]
+            self.deadline = self._front.now + wait
+            self._pay_continue()
+            if not self._is_reading and self._transport is not None:
+                self._is_reading = True
+                self._transport.resume_reading()
+
+    def _pay_continue(self) -> None:
+        """Invite a body that waits for it, but never into the middle of another response."""
+        if self._owes_continue and not self._is_busy and self._transport is not None:
+            self._owes_continue = False
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _stay(self) -> None:
+        """ "A server MAY ignore a received Upgrade header field" (RFC 9110 §7.8): what follows is not read any more."""
+        self._is_broken = True
+        if self._queue:
+            request, _, is_http_1_0 = self._queue.pop()
+            self._queue.append((request, False, is_http_1_0))
+        else:
+            self._keeps_alive = False
 
     def _break(self, status: int, why: str) -> None:
-        """Answer with an error, once, and close: what follows on the connection can't be trusted."""
+        """Answer with an error, once and in its turn, and close: what follows on the connection can't be trusted."""
         if self._is_broken:
             return
         self._is_broken = True
-        if self._is_busy or self._transport is None:
-            self._keeps_alive = False
-            return
+        self._refusal = (status, why)
+        if not self._is_busy:
+            self._refuse(status, why)
+
+    def _refuse(self, status: int, why: str, code: int = INVALID_REQUEST) -> None:
         self._is_busy = True
         self._keeps_alive = False
-        self.respond(status, b"Content-Type: application/json\r\n", error_message(None, INVALID_REQUEST, why))
+        self.respond(status, b"Content-Type: application/json\r\n", error_message(None, code, why))
 
     def _close(self) -> None:
-        if self._transport is not None:
+        """Close when all is written; a client whose request was not read to its end may still be sending.
+
+        "If a server performs an immediate close of a TCP connection, there is a significant risk that the client will
+        not be able to read the last HTTP response" (RFC 9112 §9.6).
+        """
+        self.deadline = _NEVER
+        if self._transport is None:
+            return
+        if self._is_broken and self._transport.can_write_eof():
+            self._transport.write_eof()
+            self.deadline = self._front.now + limits.LINGER
+        else:
             self._transport.close()
+        self._watch_reading()
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()

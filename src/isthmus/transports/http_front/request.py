@@ -1,15 +1,31 @@
 """What a shell gives to the handler: the request as a value, and where the response goes."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
+
+ONCE: Final = ("host", "content-length", "transfer-encoding", "content-type", "mcp-session-id", "origin")
+"""Header fields that decide and so may be given once."""
+
+
+class Admission(NamedTuple):
+    """A POST that may come in: header lines of every response, whether it may stream, whether its header is modern."""
+
+    lines: bytes
+    streams: bool
+    is_modern: bool
 
 
 class Request:
-    """One whole HTTP request. Header names are lower case; `query` is what stands after the question mark."""
+    """One whole HTTP request. Header names are lower case; `query` is what stands after the question mark.
 
-    __slots__ = ("body", "headers", "path", "query", "verb")
+    `admission` is the handler's own verdict on everything but the body. Where a shell knows that a head is byte for
+    byte one that it has seen, it hands the earlier request's verdict on; nobody changes `headers`.
+    """
+
+    __slots__ = ("admission", "body", "headers", "path", "query", "verb")
 
     def __init__(self, verb: str, path: str, query: str, headers: dict[str, str], body: bytes) -> None:
+        self.admission: Admission | None = None
         self.verb = verb
         self.path = path
         self.query = query

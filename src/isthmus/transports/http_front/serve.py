@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
+import math
 import socket
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import closing
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 from isthmus.errors import ConfigError
@@ -33,14 +34,27 @@ def bind(host: str, port: int) -> socket.socket:
     return bound
 
 
+class Stopping:
+    """When an endpoint is to stop: calls in flight are waited for when `stop` is called first, not when it is again."""
+
+    def __init__(self) -> None:
+        self.soon = asyncio.Event()
+        self.now = asyncio.Event()
+
+    def stop(self) -> None:
+        """Stop, or stop waiting."""
+        (self.now if self.soon.is_set() else self.soon).set()
+
+
 async def serve(
     bound: socket.socket,
     handler: Handler,
     bounds: Limits,
     start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
     end_session: Callable[[Any], Awaitable[None]],
+    stopping: Stopping,
 ) -> None:
-    """Serve until SIGINT or SIGTERM; calls in flight have `Limits.drain` seconds to end.
+    """Serve until told to stop; calls in flight have `Limits.drain` seconds to end.
 
     Args:
         bound: a listening socket; closed at the end.
@@ -48,6 +62,7 @@ async def serve(
         bounds: sizes and times of requests.
         start: starts the task of a request.
         end_session: ends a session that has been idle too long.
+        stopping: tells when to stop.
     """
     import uvicorn
 
@@ -57,9 +72,17 @@ async def serve(
         def __init__(self, server_state: Any, **_: Any) -> None:
             super().__init__(front, server_state.connections)
 
-        def shutdown(self) -> None:
+    class Server(uvicorn.Server):
+        """uvicorn's, without its signal handlers: they kill the process again before anything else is closed."""
+
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
+        async def main_loop(self) -> None:
+            await stopping.soon.wait()
+            front.is_stopping = True
             handler.drain()
-            super().shutdown()
 
     async def ticking() -> None:
         loop = asyncio.get_running_loop()
@@ -78,15 +101,22 @@ async def serve(
         ws="none",
         lifespan="off",
         log_config=None,
-        log_level=logging.WARNING,
-        timeout_graceful_shutdown=int(bounds.drain),
+        log_level=logging.CRITICAL,
+        timeout_graceful_shutdown=math.ceil(bounds.drain),
     )
-    clock = start(ticking())
+    server = Server(config)
+
+    async def forcing() -> None:
+        await stopping.now.wait()
+        server.force_exit = True
+
+    helpers = [start(ticking()), start(forcing())]
     try:
         with closing(bound):
-            await uvicorn.Server(config).serve(sockets=[bound])
+            await server.serve(sockets=[bound])
     finally:
-        clock.cancel()
+        for helper in helpers:
+            helper.cancel()
 
 
 async def _nothing(scope: Any, receive: Any, send: Any) -> None:
