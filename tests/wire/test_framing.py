@@ -1,5 +1,7 @@
 """Lines and server-sent events, however the bytes are cut."""
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ STREAM = (
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     edges = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in itertools.pairwise(edges)]
 
 
 @settings(max_examples=200, deadline=None)
@@ -52,6 +54,21 @@ def test_what_is_written_is_read() -> None:
 def test_an_event_is_bounded(piece: bytes) -> None:
     with pytest.raises(EventTooLong):
         EventParser(100).feed(piece)
+
+
+def test_an_event_may_have_as_many_bytes_as_the_bound_however_it_is_cut() -> None:
+    whole = b"data: " + b"x" * 94
+    for size in (1, 7, 100):
+        parser = EventParser(100)
+        pieces = [whole[at : at + size] for at in range(0, len(whole), size)]
+        events = [event for piece in [*pieces, b"\r", b"\n", b"\r", b"\n"] for event in parser.feed(piece)]
+        assert [len(event.data) for event in events] == [94]
+
+
+def test_line_breaks_that_are_cut_in_half() -> None:
+    parser = EventParser(100)
+    events = [event for piece in (b"data: x\r", b"\n", b"\n") for event in parser.feed(piece)]
+    assert [event.data for event in events] == [b"x"]
 
 
 def test_many_events_in_one_piece_are_not_one_long_one() -> None:

@@ -37,7 +37,7 @@ class EventParser:
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
-        self._held: list[bytes] = []
+        self._held = bytearray()
         self._size = 0
         self._started = False
         self._after_cr = False
@@ -49,31 +49,26 @@ class EventParser:
         Raises:
             EventTooLong: an event passed the bound; the stream can't be read on.
         """
-        if self._after_cr and data[:1] == b"\n":
-            data = data[1:]
         if not data:
             return []
+        if self._after_cr and data[:1] == b"\n":
+            data = data[1:]
         self._after_cr = data[-1:] == b"\r"
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         first, *rest = data.split(b"\n")
-        self._held.append(first)
-        self._grow(len(first))
-        if not rest:
-            return []
-        lines = [b"".join(self._held), *rest]
-        self._held = [lines.pop()]
+        self._held += first
         events: list[Event] = []
-        for line in lines:
-            event = self._line(line)
+        for line in rest:
+            event = self._line(bytes(self._held))
+            self._held = bytearray(line)
             if event is not None:
                 events.append(event)
-        self._grow(len(self._held[0]))
+        self._check(len(self._held))
         return events
 
-    def _grow(self, size: int) -> None:
-        self._size += size
-        if self._size > self._bound:
+    def _check(self, more: int) -> None:
+        if self._size + more > self._bound:
             raise EventTooLong(f"An event of more than {self._bound} bytes came on the stream.")
 
     def _clear(self) -> None:
@@ -89,7 +84,8 @@ class EventParser:
             line = line.removeprefix(b"\xef\xbb\xbf")
         if not line:
             return self._dispatch()
-        self._grow(len(line))
+        self._size += len(line)
+        self._check(0)
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
