@@ -9,7 +9,7 @@ from typing import Final
 MIB: Final = 1 << 20
 
 JSON_DEPTH: Final = 512
-"""Nesting that the slow scanner follows; what real schemas need is under 50, what the interpreter's stack bears is 1,000."""
+"""Nesting that the slow scanner follows; what real schemas need is under 50, the interpreter bears 1,000."""
 
 HEADER_BYTES: Final = 16 * 1024
 """All of a request's head; nginx and Node take 16 KiB or less (431 beyond)."""
@@ -51,12 +51,14 @@ WRITE_STALLED: Final = 30.0
 LINGER: Final = 2.0
 """For a client to stop sending a request that was refused half read, before its connection is cut."""
 LISTEN: Final = 24 * 3600.0
-"""For a stream that is meant to be silent (`subscriptions/listen`, GET): after a day it is ended and may be opened again."""
+"""For a stream that is meant to be silent (`subscriptions/listen`, GET): after a day it is ended."""
 RETRY_GET: Final = 1.0
 """Before a legacy back's GET stream that ended is opened again, unless it named a `retry`."""
 RETRY_MOST: Final = 30.0
+HEADS_REMEMBERED: Final = 512
+"""Heads of requests or responses that are known byte for byte; a client sends a handful, and one is under 1 KiB."""
 POOL_IDLE: Final = 50.0
-"""An idle connection to a back is closed before the usual 60 s of servers is over, so that none is reused as it dies."""
+"""An idle connection to a back is closed before the usual 60 s of servers are over: none is reused as it dies."""
 POOL_CONNECTIONS: Final = 256
 """Connections to one back, in use and idle; a 257th call waits for one, within its own deadline."""
 REDIRECTS: Final = 3

@@ -2,8 +2,8 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Coroutine, Mapping
+from typing import Any, Protocol
 
 from isthmus.limits import Limits
 from isthmus.protocol.judge import ModernRequest
@@ -59,7 +59,9 @@ class Relay(Protocol):
 
     limits: Limits
 
-    async def relay(self, request: ModernRequest, port: Port, headers: Mapping[str, str] | None) -> None:
+    def relay(
+        self, request: ModernRequest, port: Port, headers: Mapping[str, str] | None
+    ) -> Coroutine[Any, Any, None]:
         """Take one modern request to the back and its answer to `port`; cancelling cancels it there."""
 
     async def notify(self, envelope: Envelope, version: str) -> None:
@@ -82,20 +84,27 @@ class Call(ABC):
     Transports call the methods below from their readers; none of them waits and none raises.
     """
 
-    __slots__ = ("expires", "id", "row", "timeout")
+    __slots__ = ("deadline", "expires", "id", "is_expired", "row", "task", "timeout")
 
     def __init__(self, id: int, row: Method) -> None:
         self.id = id
         self.row = row
         self.timeout: asyncio.Timeout | None = None
-        """The deadline around the call; moved on every sign of life."""
+        """The deadline around the call, where it is one of asyncio's own."""
+        self.deadline = 0.0
+        """The deadline where `Deadlines` watches it; moved on every sign of life."""
         self.expires = 0.0
         """The moment that no sign of life moves the deadline beyond, on the loop's clock."""
+        self.task: asyncio.Task[Any] | None = None
+        """The task that waits for the answer."""
+        self.is_expired = False
+        """Whether the deadline passed, and the task was cancelled for it."""
 
     def extend(self, seconds: float) -> None:
         """A sign of life: the deadline is `seconds` from now, but not after `expires`."""
+        self.deadline = min(asyncio.get_running_loop().time() + seconds, self.expires)
         if self.timeout is not None and not self.timeout.expired():
-            self.timeout.reschedule(min(asyncio.get_running_loop().time() + seconds, self.expires))
+            self.timeout.reschedule(self.deadline)
 
     @abstractmethod
     def notified(self, envelope: Envelope) -> None:

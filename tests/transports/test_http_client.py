@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from isthmus.errors import BackFault, ConfigError
 from isthmus.limits import MIB, Limits
-from isthmus.transports import http_stream
+from isthmus.transports import http_response
 from isthmus.transports.http_client import HttpClient
 from isthmus.version import __version__
 from tests.transports.http_peers import (
@@ -328,7 +328,7 @@ def test_a_stream_that_nobody_reads_is_paused(run: Runner) -> None:
 
 
 def test_a_stream_that_ends_while_it_is_paused(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_stream, "STREAM_QUEUE", 5)
+    monkeypatch.setattr(http_response, "STREAM_QUEUE", 5)
 
     async def scenario() -> None:
         async with serve(saying(SSE + b"Content-Length: 9\r\n\r\ndata: a\n\n")) as peer, use(peer.url) as client:

@@ -9,7 +9,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from process_peers import (
+from tests.transports.process_peers import (
     ECHO,
     SAY,
     STUBBORN,

@@ -1,23 +1,24 @@
-"""One back and all that is known of it: how it is reached, which eras it speaks, which of its tools mirror parameters."""
+"""One back and all that is known of it: how it is reached, which eras it speaks, which tools mirror parameters."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw
 
 from isthmus.engine import modern
-from isthmus.engine.legacy import BackSession, LegacySession
+from isthmus.engine.deadlines import Deadlines
+from isthmus.engine.legacy import LegacySession
+from isthmus.engine.legacy_call import BackSession
 from isthmus.engine.tasks import Tasks
 from isthmus.errors import BackFault, BackUnavailable, Fault, WrongEra
-from isthmus.limits import LIST_PAGES, Limits
+from isthmus.limits import HEADS_REMEMBERED, LIST_PAGES, PROBE, Limits
 from isthmus.protocol import edits
 from isthmus.protocol.correlate import Correlator
 from isthmus.protocol.judge import ModernRequest
 from isthmus.protocol.methods import row_of
-from isthmus.protocol.names import CAPABILITIES_KEY, CLIENT_INFO_KEY, MODERN_CODES, VERSION_KEY
-from isthmus.protocol.param_headers import Mirrored
+from isthmus.protocol.names import CANCELLED, CAPABILITIES_KEY, CLIENT_INFO_KEY, MODERN_CODES, VERSION_KEY
 from isthmus.protocol.versions import MODERN
 from isthmus.transports.http_back import HttpSession, error_code, post_modern, probe_http
 from isthmus.transports.http_client import HttpClient
@@ -27,9 +28,15 @@ from isthmus.transports.watchdog import Watchdog
 from isthmus.types import Collect, Port, Session, Strays
 from isthmus.version import __version__
 from isthmus.wire.codec import close_object, decode, encode, one_line, open_object
-from isthmus.wire.envelope import Envelope, request_message
+from isthmus.wire.envelope import INTERNAL_ERROR, METHOD_NOT_FOUND, Envelope, request_message
+from isthmus.wire.headers import encode_value
+
+if TYPE_CHECKING:
+    from isthmus.protocol.param_headers import Mirrored
 
 _log: Final = logging.getLogger("isthmus.engine")
+_MIRRORED: Final = 10_000
+"""Tools whose mirrored parameters are remembered, the oldest forgotten first; a list has 100 pages at most."""
 
 
 class Gateway:
@@ -57,6 +64,7 @@ class Gateway:
         self.limits = bounds or Limits()
         self.name = target.name
         self.tasks = Tasks()
+        self.deadlines = Deadlines()
         self.ids: Correlator[None] = Correlator()
         self.server_info = None if keeps_identity else Raw(encode({"name": name, "version": __version__}))
         self.mirrored: dict[str, tuple[Mirrored, ...]] = {}
@@ -67,14 +75,14 @@ class Gateway:
         self._starter: Starter | None = None
         self._stdio: ModernStdio | None = None
         self._sessions: set[LegacySession] = set()
-        self._is_modern: bool | None = None
+        self.is_modern: bool | None = None
         self._probing = asyncio.Lock()
-        self._lines: dict[tuple[str, str], bytes] = {}
+        self._lines: dict[tuple[str, str, str | None], bytes] = {}
         if isinstance(target, HttpTarget):
             self.client = HttpClient(target.url, name=target.name, headers=target.headers, limits=self.limits)
         else:
             self._starter = Starter(target, self.limits, self._watchdog)
-            self._stdio = ModernStdio(self._starter, stray)
+            self._stdio = ModernStdio(self._starter, stray, self.tasks.start)
 
     def failed(self, fault: Fault) -> None:
         """A request failed; where the back has never answered it is not there at all."""
@@ -84,28 +92,37 @@ class Gateway:
 
     async def close(self) -> None:
         """End every session, process and connection."""
-        await asyncio.gather(*(self.end_session(session) for session in list(self._sessions)))
+        processes = [self._starter.close()] if self._starter is not None else []
+        sessions = (self.end_session(session) for session in list(self._sessions))
+        await asyncio.gather(*processes, *sessions, return_exceptions=True)
         await self.tasks.close()
-        if self._stdio is not None:
-            await self._stdio.close()
+        self.deadlines.close()
+        if self._starter is not None:
+            await self._starter.close()
         if self.client is not None:
             await self.client.close()
         await self._watchdog.close()
 
     # -- modern -----------------------------------------------------------------------------------------------------
 
-    async def relay(self, request: ModernRequest, port: Port, headers: Mapping[str, str] | None) -> None:
+    def relay(self, request: ModernRequest, port: Port, headers: Mapping[str, str] | None) -> Coroutine[Any, Any, None]:
         """Take one modern request to the back and its answer to `port`; cancelling cancels it there."""
-        await modern.relay(self, request, port, headers)
+        return modern.relay(self, request, port, headers)
 
     async def notify(self, envelope: Envelope, version: str) -> None:
-        """Take a modern client's notification to the back; a back that is not modern or not there gets none."""
+        """Take a modern client's notification to the back; a back that is not modern or not there gets none.
+
+        A cancellation is none of these: fronts that have it (stdio) cancel the request's task. Its id is a client's,
+        and at the back would be the id of somebody else's request.
+        """
+        if envelope.method == CANCELLED:
+            return
         text = one_line(close_object(envelope.members))
         try:
             async with asyncio.timeout(self.limits.call):
                 if self.client is None:
                     self.stdio().send(text)
-                elif self._is_modern is not False:
+                elif self.is_modern is not False:
                     response = await self.client.request("POST", self.header_lines(version, envelope.method), text)
                     if response.stream is not None:
                         response.stream.close()
@@ -124,32 +141,41 @@ class Gateway:
             WrongEra: it is legacy.
             BackUnavailable, BackFault: it can't be asked.
         """
-        if self._is_modern is None and self.client is not None:
+        if self.is_modern is None and self.client is not None:
             async with self._probing:
-                if self._is_modern is None:
-                    _, text = self._discover(request)
+                if self.is_modern is None:
+                    call, text = self._discover(_client_meta(request))
                     lines = self.header_lines(request.version, "server/discover")
-                    self._is_modern = await probe_http(self.client, text, lines)
-        if self._is_modern is False:
+                    self.is_modern = await probe_http(self.client, self.name, call, text, lines)
+        if self.is_modern is False:
             raise WrongEra(f"{self.name} speaks only revisions before 2026-07-28. Open it with initialize.")
 
     def probe_of(self, request: ModernRequest) -> Callable[[], tuple[Collect, bytes]]:
         """A `server/discover` in the name of the client that sent `request`."""
-        return lambda: self._discover(request)
+        return lambda: self._discover(_client_meta(request))
 
-    def header_lines(self, version: str, method: str) -> bytes:
-        """The header lines that every modern request of a method carries."""
-        lines = self._lines.get((version, method))
+    def header_lines(self, version: str, method: str, name: str | None = None) -> bytes:
+        """The header lines that every modern request of a method carries, for what its row routes by."""
+        lines = self._lines.get((version, method, name))
         if lines is None:
-            lines = f"MCP-Protocol-Version: {version}\r\nMcp-Method: {method}\r\n".encode("ascii", "replace")
-            if len(self._lines) < 64:
-                self._lines[version, method] = lines
+            text = f"MCP-Protocol-Version: {version}\r\nMcp-Method: {encode_value(method)}\r\n"
+            if name is not None:
+                text += f"Mcp-Name: {encode_value(name)}\r\n"
+            lines = text.encode("ascii")
+            if len(self._lines) >= HEADS_REMEMBERED:
+                self._lines.clear()
+            self._lines[version, method, name] = lines
         return lines
 
     def learn_tools(self, envelope: Envelope) -> None:
         """Note which tools of a list mirror parameters; a tool whose annotation is invalid leaves the list."""
-        mirrored, invalid = edits.read_tools(envelope)
-        self.mirrored.update(mirrored)
+        mirrored, invalid = edits.read_tools(envelope, self.mirrored)
+        for tool, parameters in mirrored.items():
+            self.mirrored.pop(tool, None)
+            if parameters:
+                self.mirrored[tool] = parameters
+        for tool in list(self.mirrored)[: max(0, len(self.mirrored) - _MIRRORED)]:
+            del self.mirrored[tool]
         for tool, why in invalid.items():
             _log.warning("%s: the tool %r was left out of the list: %s.", self.name, tool, why)
 
@@ -170,9 +196,9 @@ class Gateway:
             if cursor is None:
                 return
 
-    def _discover(self, request: ModernRequest) -> tuple[Collect, bytes]:
+    def _discover(self, meta: dict[str, Any]) -> tuple[Collect, bytes]:
         call = Collect(self.ids.mint(), row_of("server/discover"))
-        return call, request_message(str(call.id).encode(), "server/discover", {"_meta": _client_meta(request)})
+        return call, request_message(str(call.id).encode(), "server/discover", {"_meta": meta})
 
     # -- legacy -----------------------------------------------------------------------------------------------------
 
@@ -205,18 +231,37 @@ class Gateway:
         assert self._starter is not None
         return StdioSession(self._starter, owner)
 
-    async def refused_initialize(self, answer: Envelope | None, envelope: Envelope) -> Fault:
+    async def refused_initialize(self, answer: Envelope | None) -> Fault:
         """What to tell a legacy client whose `initialize` the back refused."""
         if answer is None:
             return BackUnavailable(f"{self.name} did not answer initialize. Is it an MCP server?")
-        error = decode(answer.members["error"])
-        code = error_code(answer)
+        self.has_answered = True
+        try:
+            error = decode(answer.members["error"])
+        except RecursionError:
+            error = None
         said = error.get("message") if isinstance(error, dict) else None
-        if code in MODERN_CODES or self._is_modern:
+        if await self._is_only_modern(error_code(answer)):
             return WrongEra(
                 f"{self.name} speaks only 2026-07-28 and later, not initialize. It says: {said}", data=error
             )
-        return BackFault(f"{said}", code=code or -32603, data=error.get("data") if isinstance(error, dict) else None)
+        code, data = error_code(answer), error.get("data") if isinstance(error, dict) else None
+        return BackFault(f"{said}", code=code or INTERNAL_ERROR, data=data)
+
+    async def _is_only_modern(self, code: int | None) -> bool:
+        """Whether the back that refused `initialize` with `code` is modern; it may have judged by the modern rules."""
+        if code in MODERN_CODES or code == METHOD_NOT_FOUND:
+            return True
+        call, text = self._discover(own_meta("isthmus"))
+        try:
+            async with asyncio.timeout(PROBE):
+                if self.client is None:
+                    return await self.stdio().is_spoken(call, text)
+                return await probe_http(
+                    self.client, self.name, call, text, self.header_lines(MODERN[-1], "server/discover")
+                )
+        except (Fault, TimeoutError):
+            return False
 
 
 def _client_meta(request: ModernRequest) -> dict[str, Raw]:

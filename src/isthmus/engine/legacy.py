@@ -7,17 +7,16 @@ subscriptions) is said again to the one that replaces it.
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from msgspec import Raw
-
+from isthmus.engine.legacy_call import BackSession, LegacyCall, OwnCall, Question
 from isthmus.errors import BackFault, BackUnavailable, Fault
 from isthmus.protocol import edits
 from isthmus.protocol.correlate import Correlator
-from isthmus.protocol.methods import row_of
 from isthmus.protocol.names import CANCELLED, INITIALIZED, PROGRESS, PROGRESS_KEY
 from isthmus.protocol.versions import ASSUMED
-from isthmus.types import Call, Collect, Port, Strays
+from isthmus.transports.http_back import SessionGone
+from isthmus.types import Port, Strays
 from isthmus.wire.codec import close_object, identify, one_line, open_object, string
 from isthmus.wire.envelope import (
     INVALID_REQUEST,
@@ -29,83 +28,11 @@ from isthmus.wire.envelope import (
 )
 
 if TYPE_CHECKING:
+    from msgspec import Raw
+
     from isthmus.engine.gateway import Gateway
 
 _log: Final = logging.getLogger("isthmus.engine")
-
-
-class BackSession(Protocol):
-    """A session with a legacy back, on whatever transport."""
-
-    async def initialize(self, call: Call, text: bytes) -> None:
-        """Open it and send `initialize`."""
-
-    def settle(self, version: str) -> None:
-        """The negotiated revision is known."""
-
-    async def request(self, call: Call, text: bytes) -> None:
-        """Send a request; returns when it is answered."""
-
-    async def send(self, text: bytes) -> None:
-        """Send a notification or an answer."""
-
-    def listen(self) -> None:
-        """Hear what the back says outside any call."""
-
-    async def close(self) -> None:
-        """End it."""
-
-
-class _Question:
-    """A request of the back that waits for the client: its id there, and the session that asked."""
-
-    __slots__ = ("back", "id", "key", "timer")
-
-    def __init__(self, back: BackSession, envelope: Envelope, timer: asyncio.TimerHandle) -> None:
-        self.back = back
-        self.id: bytes = envelope.id or b"null"
-        self.key = envelope.key
-        self.timer = timer
-
-
-class LegacyCall(Call):
-    """One request of a legacy client."""
-
-    __slots__ = ("_envelope", "_session", "front_id", "is_answered", "is_cancelled", "port", "task", "token")
-
-    def __init__(self, session: "LegacySession", envelope: Envelope, port: Port) -> None:
-        super().__init__(session.ids.mint(), row_of(envelope.method))
-        self._session = session
-        self._envelope = envelope
-        self.front_id: bytes = envelope.id or b"null"
-        self.port = port
-        self.task = asyncio.current_task()
-        self.token = edits.progress_token(envelope)
-        self.is_answered = False
-        self.is_cancelled = False
-
-    def notified(self, envelope: Envelope) -> None:
-        self._session.notified(envelope, self)
-
-    def asked(self, envelope: Envelope) -> None:
-        self._session.asked(envelope, self)
-
-    def answered(self, envelope: Envelope, status: int) -> None:
-        if self.is_answered or self.is_cancelled:
-            return
-        self.is_answered = True
-        if "result" in envelope.members:
-            self._session.remember(self._envelope)
-        self.port.answer(one_line(edits.with_id(envelope, self.front_id)), status if status < 300 else 200)
-
-    def fail(self, fault: Fault) -> None:
-        """Answer with a fault of ours, unless the call is answered."""
-        if not self.is_answered and not self.is_cancelled:
-            self.is_answered = True
-            self.port.answer(error_message(self.front_id, fault.code, fault.why, fault.data), fault.status)
-
-    async def drain(self) -> None:
-        await self.port.drain()
 
 
 class LegacySession:
@@ -120,10 +47,11 @@ class LegacySession:
         self._gateway = gateway
         self._strays = strays
         self._calls: dict[int | str, LegacyCall] = {}
-        self._questions: Correlator[_Question] = Correlator()
+        self._questions: Correlator[Question] = Correlator()
         self._back: BackSession | None = None
         self._is_back_lost = False
         self._is_initialized = False
+        self._is_closed = False
         self._initialize: Envelope | None = None
         self._level: Raw | None = None
         self._subscribed: dict[bytes, Raw] = {}
@@ -158,48 +86,49 @@ class LegacySession:
         call.expires = now + self._gateway.limits.call_most
         try:
             async with asyncio.timeout(self._gateway.limits.call) as call.timeout:
-                back = await self._ready()
-                await back.request(call, edits.with_id(envelope, str(call.id).encode()))
+                self._join(call)
+                await self._send(call, envelope)
         except TimeoutError:
-            await self._tell_cancelled(call, "The proxy's deadline passed.")
-            waited = asyncio.get_running_loop().time() - now
-            call.fail(Fault(f"{self._gateway.name} did not answer {call.row.name} within {waited:.0f} s."))
+            if call.is_open:
+                waited = asyncio.get_running_loop().time() - now
+                call.fail(Fault(f"{self._gateway.name} did not answer {call.row.name} within {waited:.0f} s."))
+                self._gateway.tasks.start(self._tell_cancelled(call, "The proxy's deadline passed."))
         except Fault as fault:
             call.fail(fault)
         except asyncio.CancelledError:
             if not call.is_cancelled or call.task is None or call.task.uncancel() > 0:
                 raise
-            port.abandon()
+        except Exception:
+            _log.exception("A call failed; this is a bug of isthmus.")
+            call.fail(Fault("The proxy failed in the middle of this call. See its log."))
         finally:
+            call.timeout = None
             del self._calls[key]
-        if not call.is_answered:
+        if call.is_cancelled:
+            port.abandon()
+        elif not call.is_answered:
             call.fail(BackFault(f"{self._gateway.name} gave no answer to {call.row.name}. Try again."))
 
     async def notify(self, envelope: Envelope) -> None:
         """Take a notification of the client to the back."""
         if envelope.method == CANCELLED:
             await self._cancel(envelope)
-            return
-        if envelope.method == INITIALIZED:
-            self._is_initialized = True
-        await self._tell(one_line(close_object(envelope.members)))
-        if envelope.method == INITIALIZED and self._back is not None:
-            self._back.listen()
+        elif envelope.method == INITIALIZED:
+            await self._introduce(one_line(close_object(envelope.members)))
+        else:
+            await self._tell(one_line(close_object(envelope.members)))
 
     async def answer(self, envelope: Envelope) -> None:
         """Take the client's answer to the back's question; an answer to nothing is dropped, counted."""
-        question = self._questions.take(envelope.key)
-        if question is None:
-            return
-        question.timer.cancel()
-        self._resume_deadlines()
-        if question.back is self._back and not self._is_back_lost:
+        question = self._end_question(envelope.key)
+        if question is not None and question.back is self._back and not self._is_back_lost:
             await self._tell(one_line(edits.with_id(envelope, question.id)))
 
     async def close(self) -> None:
         """The client is gone: end the back's session."""
-        for _, question in self._questions:
-            question.timer.cancel()
+        self._is_closed = True
+        for id, _ in self._questions:
+            self._end_question(id)
         if self._back is not None:
             await self._back.close()
 
@@ -229,19 +158,21 @@ class LegacySession:
         id = self._questions.mint()
         wait = self._gateway.limits.answer_wait
         timer = asyncio.get_running_loop().call_later(wait, self._give_up, id)
-        self._questions.expect(id, _Question(back, envelope, timer))
-        for each in self._calls.values():
-            each.expires += wait
-            each.extend(wait)
+        question = Question(back, envelope, port, timer)
+        self._questions.expect(id, question)
+        if envelope.method != "ping":  # which people don't answer
+            question.is_shared = call is None
+            question.calls = [call] if call is not None else list(self._calls.values())
+            for each in question.calls:
+                each.pause(self._longest_pause)
         port.notify(one_line(edits.with_id(envelope, str(id).encode())))
 
     def lost(self, why: str) -> None:
         """The back's session ended by itself; its questions are withdrawn."""
         self._is_back_lost = True
         for id, question in self._questions:
-            self._questions.take(id)
-            question.timer.cancel()
-            self._strays.notify(notification_message(CANCELLED, {"requestId": id, "reason": why}))
+            self._end_question(id)
+            self._port_of(question).notify(notification_message(CANCELLED, {"requestId": id, "reason": why}))
 
     def remember(self, envelope: Envelope) -> None:
         """The back accepted a request that a process replacing it must hear again."""
@@ -257,21 +188,35 @@ class LegacySession:
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
+    async def _send(self, call: LegacyCall, envelope: Envelope) -> None:
+        back = await self._ready()
+        text = edits.with_id(envelope, str(call.id).encode())
+        try:
+            await back.request(call, text)
+        except SessionGone as gone:
+            if back is self._back:
+                self.lost(gone.why)
+            if not call.row.is_repeatable:
+                gone.status = 404
+                raise
+            back = await self._ready()
+            await back.request(call, text)
+
     async def _open(self) -> Envelope:
         envelope = self._initialize
         if envelope is None:
             raise Fault("No initialize was sent; the session can't be opened.", code=INVALID_REQUEST, status=400)
-        call = Collect(self.ids.mint(), row_of("initialize"))
+        self._discard()
+        call = OwnCall(self, "initialize")
         self._back, self._is_back_lost = self._gateway.new_session(self), False
         back = self._back
         try:
             async with asyncio.timeout(self._gateway.limits.call):
                 await back.initialize(call, edits.with_id(envelope, str(call.id).encode()))
-            if call.answer is None or "error" in call.answer.members:
-                raise await self._gateway.refused_initialize(call.answer, envelope)
+                if call.answer is None or "error" in call.answer.members:
+                    raise await self._gateway.refused_initialize(call.answer)
         except BaseException as error:
-            self._is_back_lost = True
-            await back.close()
+            self._discard()
             if isinstance(error, TimeoutError):
                 raise BackUnavailable(
                     f"{self._gateway.name} did not answer initialize in time. Is it running?"
@@ -283,14 +228,37 @@ class LegacySession:
         back.settle(self.version)
         return call.answer
 
+    def _discard(self) -> None:
+        """The session with the back is of no use; it is ended while nobody waits for it."""
+        if self._back is not None:
+            self._is_back_lost = True
+            self._gateway.tasks.start(self._back.close())
+
     async def _ready(self) -> BackSession:
         """The open session, opened again if the back lost it."""
         async with self._opening:
+            if self._is_closed:
+                raise Fault("This session has ended. Start a new one with initialize.", code=INVALID_REQUEST)
             if self._back is None or self._is_back_lost:
                 await self._open()
-                await self._repeat()
+                try:
+                    await self._repeat()
+                except BaseException:
+                    self._discard()
+                    raise
             assert self._back is not None
             return self._back
+
+    async def _introduce(self, text: bytes) -> None:
+        """Take `notifications/initialized` to the back. Requests wait for it: on HTTP they could overtake it."""
+        try:
+            async with asyncio.timeout(self._gateway.limits.call), self._opening:
+                self._is_initialized = True
+                await self._tell(text)
+                if self._back is not None and not self._is_back_lost and not self._is_closed:
+                    self._back.listen()
+        except TimeoutError:
+            _log.info("%s did not take %s in time.", self._gateway.name, INITIALIZED)
 
     async def _repeat(self) -> None:
         """Say again what the lost session had been told."""
@@ -302,8 +270,10 @@ class LegacySession:
         again = [("logging/setLevel", self._level)] if self._level is not None else []
         again += [("resources/subscribe", params) for params in self._subscribed.values()]
         for method, params in again:
-            call = Collect(self.ids.mint(), row_of(method))
+            call = OwnCall(self, method)
             await back.request(call, request_message(str(call.id).encode(), method, params))
+            if call.answer is None or "error" in call.answer.members:
+                _log.warning("%s, started again, refused %s, which it had accepted.", self._gateway.name, method)
 
     async def _tell(self, text: bytes) -> None:
         """Send to the back what wants no answer; a back that is gone is told nothing."""
@@ -318,14 +288,15 @@ class LegacySession:
     async def _cancel(self, envelope: Envelope) -> None:
         """The client cancels one of its requests: nothing more is sent for it."""
         raw = edits.param(envelope, "requestId")
-        call = self._calls.get(identify(raw) or 0) if raw is not None else None
-        if call is None or call.is_answered or call.row.name == "initialize":
+        key = identify(raw) if raw is not None else None
+        call = self._calls.get(key) if key is not None else None
+        if call is None or not call.is_open:
             return
         call.is_cancelled = True
-        edits.set_param(envelope, "requestId", str(call.id).encode())
-        await self._tell(one_line(close_object(envelope.members)))
         if call.task is not None:
             call.task.cancel()
+        edits.set_param(envelope, "requestId", str(call.id).encode())
+        await self._tell(one_line(close_object(envelope.members)))
 
     async def _tell_cancelled(self, call: LegacyCall, reason: str) -> None:
         await self._tell(notification_message(CANCELLED, {"requestId": call.id, "reason": reason}))
@@ -336,25 +307,44 @@ class LegacySession:
         key = identify(raw) if raw is not None else None
         for id, question in self._questions:
             if question.key == key and question.back is self._back:
-                self._questions.take(id)
-                question.timer.cancel()
-                self._resume_deadlines()
+                self._end_question(id)
                 edits.set_param(envelope, "requestId", str(id).encode())
-                self._port_for(None, asks=True).notify(one_line(close_object(envelope.members)))
+                self._port_of(question).notify(one_line(close_object(envelope.members)))
                 return
 
     def _give_up(self, id: int) -> None:
         """The client did not answer a question in time."""
-        question = self._questions.take(id)
+        question = self._end_question(id)
         if question is not None:
             why = "The client did not answer in time."
             self._gateway.tasks.start(self._tell(error_message(question.id, -32603, why)))
-            self._port_for(None, asks=True).notify(notification_message(CANCELLED, {"requestId": id, "reason": why}))
+            self._port_of(question).notify(notification_message(CANCELLED, {"requestId": id, "reason": why}))
 
-    def _resume_deadlines(self) -> None:
-        if not len(self._questions):
-            for call in self._calls.values():
-                call.extend(self._gateway.limits.call)
+    def _join(self, call: LegacyCall) -> None:
+        """A call that begins while a question is with the client may have to wait for it as the others do."""
+        if len(self._questions):
+            for _, question in self._questions:
+                if question.is_shared:
+                    question.calls.append(call)
+                    call.pause(self._longest_pause)
+
+    def _end_question(self, id: int | str | None) -> Question | None:
+        """Forget a question; the time of the calls that waited for it runs on."""
+        question = self._questions.take(id)
+        if question is not None:
+            question.timer.cancel()
+            for call in question.calls:
+                call.resume(self._gateway.limits.call)
+        return question
+
+    @property
+    def _longest_pause(self) -> float:
+        return self._gateway.limits.answer_wait + self._gateway.limits.call
+
+    def _port_of(self, question: Question) -> Port:
+        """Where a question can be withdrawn: the stream it went out on, if that is still open."""
+        is_open = any(call.port is question.port and call.is_open for call in self._calls.values())
+        return question.port if is_open else self._strays
 
     def _call_of_token(self, envelope: Envelope) -> LegacyCall | None:
         raw = edits.param(envelope, PROGRESS_KEY)
@@ -372,7 +362,7 @@ class LegacySession:
             return call.port
         if is_change or (not asks and self._strays.is_open):
             return self._strays
-        able = [each for each in self._calls.values() if each.row.may_ask or not asks]
+        able = [each for each in self._calls.values() if each.is_open and (each.row.may_ask or not asks)]
         if able and (asks or len(able) == 1):
             return able[-1].port
         return self._strays

@@ -9,17 +9,24 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Raw
 
 from isthmus import limits
-from isthmus.errors import Fault
+from isthmus.errors import Fault, FrontFault
 from isthmus.protocol import edits, param_headers
 from isthmus.protocol.judge import ModernRequest
-from isthmus.protocol.names import HEADER_MISMATCH, PROGRESS, PROGRESS_KEY, STATUS_OF_CODE
+from isthmus.protocol.names import (
+    HEADER_MISMATCH,
+    PROGRESS,
+    PROGRESS_KEY,
+    SERVER_INFO_KEY,
+    STATUS_OF_CODE,
+    SUBSCRIPTION_KEY,
+)
 from isthmus.transports.http_back import error_code, post_modern
 from isthmus.types import Call, Port
 from isthmus.wire.codec import close_object, decode, one_line
-from isthmus.wire.envelope import Envelope, error_message
-from isthmus.wire.headers import encode_value
+from isthmus.wire.envelope import INVALID_PARAMS, Envelope, error_message, result_message
 
 if TYPE_CHECKING:
     from isthmus.engine.gateway import Gateway
@@ -43,7 +50,8 @@ class ModernCall(Call):
         self.mismatched = False
 
     def notified(self, envelope: Envelope) -> None:
-        self.extend(self._gateway.limits.call)
+        if not self.row.is_endless:
+            self.extend(self._gateway.limits.call)
         if envelope.method == PROGRESS and self._token is not None:
             edits.set_param(envelope, PROGRESS_KEY, bytes(self._token))
         elif self.row.is_endless:
@@ -74,6 +82,15 @@ class ModernCall(Call):
         if not self.is_answered:
             self.is_answered = True
             self._port.answer(error_message(self._front_id, fault.code, fault.why, fault.data), fault.status)
+
+    def end(self) -> None:
+        """Answer a listening request as a server does that ends the subscription."""
+        if not self.is_answered:
+            self.is_answered = True
+            meta: dict[str, Raw] = {SUBSCRIPTION_KEY: Raw(self._front_id)}
+            if self._gateway.server_info is not None:
+                meta[SERVER_INFO_KEY] = self._gateway.server_info
+            self._port.answer(result_message(self._front_id, {"resultType": "complete", "_meta": meta}), 200)
 
     async def drain(self) -> None:
         await self._port.drain()
@@ -107,14 +124,24 @@ async def relay(gateway: "Gateway", request: ModernRequest, port: Port, headers:
     now = asyncio.get_running_loop().time()
     endless = request.row.is_endless
     call.expires = now + (limits.LISTEN if endless else gateway.limits.call_most)
+    gateway.deadlines.watch(call, call.expires if endless else now + gateway.limits.call)
     try:
-        async with asyncio.timeout_at(call.expires if endless else now + gateway.limits.call) as call.timeout:
-            await _send(gateway, call, request, headers)
-    except TimeoutError:
-        call.fail(Fault(_expired(gateway, request, now)))
+        await _send(gateway, call, request, headers)
+    except asyncio.CancelledError:
+        if not call.is_expired or call.task is None or call.task.uncancel() > 0:
+            raise
+        if endless:
+            call.end()
+        else:
+            call.fail(Fault(_expired(gateway, request, now)))
     except Fault as fault:
         gateway.failed(fault)
         call.fail(fault)
+    except Exception:
+        _log.exception("A call failed; this is a bug of isthmus.")
+        call.fail(Fault("The proxy failed in the middle of this call. See its log."))
+    finally:
+        gateway.deadlines.forget(call)
     if not call.is_answered:
         call.fail(Fault(f"{gateway.name} gave no answer to {request.row.name}. Try again."))
 
@@ -128,7 +155,8 @@ async def _send(
     if client is None:
         await gateway.stdio().call(call, request, gateway.probe_of(request))
         return
-    await gateway.need_modern(request)
+    if gateway.is_modern is not True:
+        await gateway.need_modern(request)
     call.remakes_headers = headers is None and request.row.name == "tools/call"
     extra = _mirrored(gateway, request, headers)
     await post_modern(client, gateway.name, call, request.write(call.id), extra)
@@ -141,13 +169,11 @@ async def _send(
 
 def _mirrored(gateway: "Gateway", request: ModernRequest, headers: Mapping[str, str] | None) -> bytes:
     """The header lines that mirror the body. The values were checked against it or are made from it."""
-    lines = gateway.header_lines(request.version, request.row.name)
-    if request.name is not None:
-        lines += b"Mcp-Name: " + encode_value(request.name).encode("ascii") + b"\r\n"
+    lines = gateway.header_lines(request.version, request.row.name, request.name)
     if headers is not None:
-        for name, value in headers.items():
+        for name in [name for name in headers if name[:4] == "mcp-"]:
             if name.startswith("mcp-param-") or (name == "mcp-name" and request.row.routed is None):
-                lines += name.encode("ascii") + b": " + value.encode("latin-1") + b"\r\n"
+                lines += name.encode("ascii") + b": " + headers[name].encode("latin-1") + b"\r\n"
     elif request.row.name == "tools/call" and request.name in gateway.mirrored:
         made = param_headers.mirror(gateway.mirrored[request.name], _arguments(request))
         for name, value in made.items():
@@ -165,7 +191,10 @@ def _check_params(gateway: "Gateway", request: ModernRequest, headers: Mapping[s
 
 def _arguments(request: ModernRequest) -> object:
     raw = request.params.get("arguments")
-    return decode(raw) if raw is not None else None
+    try:
+        return decode(raw) if raw is not None else None
+    except RecursionError:
+        raise FrontFault("The arguments nest too deeply.", code=INVALID_PARAMS) from None
 
 
 def _expired(gateway: "Gateway", request: ModernRequest, began: float) -> str:

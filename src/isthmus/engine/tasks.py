@@ -25,10 +25,10 @@ class Tasks:
 
     async def close(self) -> None:
         """Cancel what still runs, and wait for it."""
-        running = [task for task in self._running if task is not asyncio.current_task()]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        while running := [task for task in self._running if task is not asyncio.current_task()]:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
 
     def __len__(self) -> int:
         return len(self._running)

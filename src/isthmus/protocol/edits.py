@@ -1,14 +1,19 @@
 """The edits that a message may get on its way, each at one named path. Everything else of it stays as it came."""
 
+import re
+from collections.abc import Container
 from typing import Final
 
+import msgspec
 from msgspec import Raw
 
 from isthmus.protocol.names import PROGRESS_KEY, SERVER_INFO_KEY, SUBSCRIPTION_KEY
 from isthmus.protocol.param_headers import ANNOTATION, Mirrored, read_schema
-from isthmus.wire.codec import close_object, decode, encode, identify, open_object
+from isthmus.wire.codec import close_object, decode, encode, identify, open_object, string
 from isthmus.wire.envelope import Envelope, Members
 
+_NOT_EMPTY: Final = re.compile(rb'\{[ \t\r\n]*"')
+_SERVER_INFO: Final = SERVER_INFO_KEY.encode()
 _ANNOTATION: Final = ANNOTATION.encode()
 
 
@@ -19,7 +24,14 @@ def with_id(envelope: Envelope, id: bytes) -> bytes:
 
 
 def set_server_info(envelope: Envelope, info: Raw) -> None:
-    """Say who answers. Path: `result._meta["io.modelcontextprotocol/serverInfo"]`."""
+    """Say who answers. Path: `result._meta["io.modelcontextprotocol/serverInfo"]`.
+
+    A result in which no `_meta` stands anywhere, however spelled, gets one as its last member without being opened.
+    """
+    raw = bytes(envelope.members["result"])
+    if b"_meta" not in raw and b"\\u" not in raw and _NOT_EMPTY.match(raw):
+        envelope.members["result"] = Raw(b'%b,"_meta":{"%b":%b}}' % (raw[:-1], _SERVER_INFO, bytes(info)))
+        return
     result = _result(envelope)
     if result is not None:
         meta = _meta(result)
@@ -48,7 +60,7 @@ def subscription_of(envelope: Envelope) -> int | str | None:
 
 def set_param(envelope: Envelope, name: str, value: bytes) -> None:
     """Replace one member of the parameters. Paths: `params.requestId`, `params.progressToken`."""
-    params = open_object(envelope.members["params"])
+    params = open_object(envelope.members["params"]) if "params" in envelope.members else None
     if params is not None:
         params[name] = Raw(value)
         envelope.members["params"] = Raw(close_object(params))
@@ -80,48 +92,66 @@ def set_member(envelope: Envelope, name: str, value: Raw) -> None:
         envelope.members["result"] = Raw(close_object(result))
 
 
-def read_tools(envelope: Envelope) -> tuple[dict[str, tuple[Mirrored, ...]], dict[str, str]]:
+def read_tools(
+    envelope: Envelope, known: Container[str] = ()
+) -> tuple[dict[str, tuple[Mirrored, ...]], dict[str, str]]:
     """What a `tools/list` result says of mirrored parameters: the tools that have any, and the invalid ones with why.
 
     Invalid tools are taken out of the result ("the client MUST exclude the invalid tool from the result of
     `tools/list`", basic/transports/streamable-http, *Schema Extension*). Path: `result.tools`.
+
+    Args:
+        envelope: the answer.
+        known: tools that had mirrored parameters before; those that have none any more are in the result with `()`.
     """
     raw = envelope.members.get("result")
-    if raw is None or _ANNOTATION not in bytes(raw):
+    if raw is None or (not known and _ANNOTATION not in bytes(raw)):
         return {}, {}
     result = open_object(raw)
-    tools = decode(result["tools"]) if result is not None and "tools" in result else None
-    if result is None or not isinstance(tools, list):
-        return {}, {}
+    items = _items(result["tools"]) if result is not None and "tools" in result else []
     mirrored: dict[str, tuple[Mirrored, ...]] = {}
     invalid: dict[str, str] = {}
-    for tool in tools:
-        if isinstance(tool, dict) and isinstance(tool.get("name"), str):
-            read = read_schema(tool.get("inputSchema"))
-            if isinstance(read, str):
-                invalid[tool["name"]] = read
-            else:
-                mirrored[tool["name"]] = read
-    if invalid:
-        kept = [each for each in _items(result["tools"]) if _name_of(each) not in invalid]
+    kept = []
+    for item in items:
+        name, read = _read_tool(item)
+        if isinstance(read, str):
+            invalid[name] = read
+            continue
+        kept.append(item)
+        if read or name in known:
+            mirrored[name] = read
+    if invalid and result is not None:
         result["tools"] = Raw(b"[" + b",".join(kept) + b"]")
         envelope.members["result"] = Raw(close_object(result))
     return mirrored, invalid
 
 
 def _items(raw: Raw) -> list[bytes]:
-    import msgspec
-
+    """The raw texts of a list's items; none where it is no list."""
     try:
         return [bytes(item) for item in msgspec.json.decode(raw, type=list[Raw])]
     except (msgspec.DecodeError, RecursionError):
-        return [encode(item) for item in decode(raw)]
+        items = _decoded(raw)
+        return [encode(item) for item in items] if isinstance(items, list) else []
 
 
-def _name_of(raw: bytes) -> str | None:
-    tool = open_object(raw)
-    name = decode(tool["name"]) if tool is not None and "name" in tool else None
-    return name if isinstance(name, str) else None
+def _read_tool(item: bytes) -> tuple[str, tuple[Mirrored, ...] | str]:
+    """A tool's name and what `read_schema` says of it; what is no tool mirrors nothing."""
+    tool = open_object(item)
+    name = string(tool["name"]) if tool is not None and "name" in tool else None
+    if tool is None or name is None or _ANNOTATION not in item or "inputSchema" not in tool:
+        return name or "", ()
+    try:
+        return name, read_schema(decode(tool["inputSchema"]))
+    except RecursionError:
+        return name, "its schema nests too deeply"
+
+
+def _decoded(raw: Raw) -> object:
+    try:
+        return decode(raw)
+    except RecursionError:
+        return None
 
 
 def _result(envelope: Envelope) -> Members | None:

@@ -58,6 +58,7 @@ class ModernRequest:
         return close_object(members)
 
 
+_BRACE: Final = ord("{")
 _VERSIONS_AS_WRITTEN: Final = {f'"{version}"'.encode(): version for version in MODERN}
 
 
@@ -80,8 +81,10 @@ def judge_modern(envelope: Envelope, headers: Mapping[str, str] | None) -> Moder
         headers: the HTTP request's headers by lower-case name; None on transports without headers.
     """
     raw_params = envelope.members.get("params")
-    params = open_object(raw_params) if raw_params is not None else None
-    meta = meta_of(params)
+    is_plain = envelope.is_plain
+    params = open_object(raw_params, is_plain) if raw_params is not None else None
+    raw_meta = params.get("_meta") if params is not None else None
+    meta = open_object(raw_meta, is_plain) if raw_meta is not None else None
     if params is None or meta is None or VERSION_KEY not in meta or not _is_object(meta.get(CAPABILITIES_KEY)):
         return Refusal(
             INVALID_PARAMS, f'"params._meta" must carry "{VERSION_KEY}" and, as an object, "{CAPABILITIES_KEY}".', 400
@@ -113,7 +116,8 @@ def _judge_headers(headers: Mapping[str, str], version: str, row: Method, name: 
         return _mismatch("Mcp-Method", said, row.name)
     if row.routed is not None:
         said = headers.get("mcp-name")
-        if said is None or name is None or decode_value(said) != name:
+        is_same = said == name and said is not None and said.isascii() and not said.startswith("=?")
+        if not is_same and (said is None or name is None or decode_value(said) != name):
             return _mismatch("Mcp-Name", said, name)
     return None
 
@@ -127,4 +131,4 @@ def _mismatch(header: str, said: str | None, meant: str | None) -> str:
 
 
 def _is_object(raw: Raw | None) -> bool:
-    return raw is not None and bytes(memoryview(raw)[:1]) == b"{"
+    return raw is not None and memoryview(raw)[0] == _BRACE

@@ -13,14 +13,19 @@ from typing import Any, Final, Protocol
 from isthmus import limits
 from isthmus.errors import BackFault, BackUnavailable
 from isthmus.protocol.names import MODERN_CODES
-from isthmus.protocol.versions import has_version_header
+from isthmus.protocol.versions import era_of, has_version_header
 from isthmus.transports.http_client import EventStream, HttpClient, Response
-from isthmus.types import Call
-from isthmus.wire.codec import decode, identify, open_object, parse
+from isthmus.types import Call, Collect
+from isthmus.wire.codec import identify, open_object, parse, string
 from isthmus.wire.envelope import Batch, Envelope, Kind, Malformed
 
 _log: Final = logging.getLogger("isthmus.back")
 _STATUS_SAYS_LEGACY: Final = frozenset({400, 404, 405, 406, 415, 422, 501})
+_LINGER: Final = 0.2
+"""For a back to end a stream after the answer; a connection that it does not free is closed."""
+_RETRY_LEAST: Final = 0.05
+"""Before a stream is opened again, whatever `retry` the back named: it may not make the proxy spin."""
+_Resume = Callable[[str], Awaitable[EventStream | None]]
 
 
 class SessionGone(BackFault):
@@ -71,25 +76,24 @@ async def post_modern(client: HttpClient, name: str, call: Call, text: bytes, ex
         await reader.follow(response.stream, None)
 
 
-async def probe_http(client: HttpClient, text: bytes, extra: bytes) -> bool:
-    """Whether the server answers a `server/discover` as a modern one does.
+async def probe_http(client: HttpClient, name: str, probe: Collect, text: bytes, extra: bytes) -> bool:
+    """Whether the server answers `probe`, a `server/discover`, as a modern one does.
 
     Raises:
         BackUnavailable, BackFault: it can't be reached, or answers with what says nothing about its era.
     """
     response = await client.request("POST", extra, text, repeatable=True)
-    body = response.body
+    envelope: Envelope | Batch | Malformed | None
     if response.stream is not None:
-        try:
-            body = b"".join([event.data for event in await response.stream.events()][-1:])
-        finally:
-            response.stream.close()
-    envelope = parse(body)
+        await _Reader(name, probe).follow(response.stream, None)
+        envelope = probe.answer
+    else:
+        envelope = parse(response.body)
     if isinstance(envelope, Envelope) and envelope.kind is Kind.ANSWER:
         return is_modern_answer(envelope)
     if response.status in _STATUS_SAYS_LEGACY or response.status < 300:
         return False
-    raise BackFault(f"The server answered HTTP {response.status} to server/discover. Check its URL and credentials.")
+    raise BackFault(f"{name} answered HTTP {response.status} to server/discover. Check its URL and credentials.")
 
 
 class HttpSession:
@@ -128,7 +132,7 @@ class HttpSession:
 
     def settle(self, version: str) -> None:
         """The negotiated revision is known."""
-        if has_version_header(version):
+        if has_version_header(version) and era_of(version) is not None:
             self._extra += b"MCP-Protocol-Version: " + version.encode("ascii", "replace") + b"\r\n"
 
     async def request(self, call: Call, text: bytes) -> None:
@@ -179,11 +183,21 @@ class HttpSession:
         else:
             reader.read_body(response)
 
-    async def _resume(self, last_id: str) -> EventStream:
-        """Open a stream that was cut again, after its last event (2025-11-25 basic/transports, *Resumability*)."""
+    async def _resume(self, last_id: str) -> EventStream | None:
+        """Open a stream that was cut again, after its last event (2025-11-25 basic/transports, *Resumability*).
+
+        None where that may succeed later.
+
+        Raises:
+            BackFault: it is refused.
+        """
         extra = self._extra + b"Last-Event-ID: " + last_id.encode("utf-8") + b"\r\n"
-        response = await self._client.request("GET", extra, repeatable=True)
-        if response.stream is None:
+        try:
+            response = await self._client.request("GET", extra, repeatable=True)
+        except (BackUnavailable, BackFault) as fault:
+            _log.debug("%s: a stream could not be resumed yet: %s", self._name, fault)
+            return None
+        if response.stream is None and response.status < 500:
             raise BackFault(
                 f"{self._name} ended a call's stream before its answer and would not resume it "
                 f"(HTTP {response.status}). Try the call again."
@@ -191,34 +205,34 @@ class HttpSession:
         return response.stream
 
     async def _listen(self) -> None:
-        wait, last_id = limits.RETRY_GET, ""
+        last_id, retry, fruitless = "", None, 0
         while True:
             extra = self._extra + (b"Last-Event-ID: " + last_id.encode() + b"\r\n" if last_id else b"")
+            fruitless += 1
             with suppress(BackUnavailable, BackFault, TimeoutError):
                 async with asyncio.timeout(limits.LISTEN):
                     response = await self._client.request("GET", extra, repeatable=True)
-                    if response.stream is None:
-                        if response.status < 500:
-                            return  # "or else return HTTP 405 Method Not Allowed": no stream is offered here
-                    else:
-                        last_id, retry = await self._hear(response.stream, last_id)
-                        wait = limits.RETRY_GET if retry is None else retry / 1000
-            await asyncio.sleep(min(wait, limits.RETRY_MOST))
-            wait *= 2
+                    if response.stream is not None:
+                        had = last_id
+                        last_id, retry = await self._hear(response.stream, last_id, retry)
+                        fruitless = 1 if last_id != had else fruitless
+                    elif response.status < 500:
+                        return  # "or else return HTTP 405 Method Not Allowed": no stream is offered here
+            await asyncio.sleep(_wait(retry, fruitless))
 
-    async def _hear(self, stream: EventStream, last_id: str) -> tuple[str, int | None]:
-        retry = None
+    async def _hear(self, stream: EventStream, last_id: str, retry: int | None) -> tuple[str, int | None]:
         try:
-            while events := await stream.events():
-                for event in events:
-                    last_id = event.id if event.id is not None else last_id
-                    retry = event.retry if event.retry is not None else retry
-                    message = parse(event.data) if event.data else None
-                    if isinstance(message, Envelope) and message.kind is Kind.NOTIFICATION:
-                        self._owner.notified(message)
-                    elif isinstance(message, Envelope) and message.kind is Kind.REQUEST:
-                        self._owner.asked(message)
-        except BackFault as fault:
+            async with asyncio.timeout(limits.LISTEN):
+                while events := await stream.events():
+                    for event in events:
+                        last_id = event.id if event.id is not None else last_id
+                        retry = event.retry if event.retry is not None else retry
+                        for message in _messages(event.data):
+                            if message.kind is Kind.NOTIFICATION:
+                                self._owner.notified(message)
+                            elif message.kind is Kind.REQUEST:
+                                self._owner.asked(message)
+        except (BackFault, TimeoutError) as fault:
             _log.debug("%s: GET stream: %s", self._name, fault)
         finally:
             stream.close()
@@ -233,12 +247,11 @@ class HttpSession:
 class _Reader:
     """Reads the answer to one POST."""
 
-    __slots__ = ("_call", "_name", "_retry")
+    __slots__ = ("_call", "_name")
 
     def __init__(self, name: str, call: Call) -> None:
         self._name = name
         self._call = call
-        self._retry = limits.RETRY_GET
 
     def read_body(self, response: Response) -> None:
         """The answer is the body."""
@@ -259,13 +272,15 @@ class _Reader:
             )
         raise BackFault(_unexpected(self._name, response))
 
-    async def follow(self, stream: EventStream, resume: Callable[[str], Awaitable[EventStream]] | None) -> None:
+    async def follow(self, stream: EventStream, resume: _Resume | None) -> None:
         """The answer is the last event. A stream cut after an event id is resumed where that is possible.
 
         Raises:
             BackFault: the stream ended without the answer.
         """
         last_id: str | None = None
+        retry: int | None = None
+        fruitless = 0
         try:
             while True:
                 fault: BackFault | None = None
@@ -273,31 +288,44 @@ class _Reader:
                     events = await stream.events()
                 except BackFault as error:
                     events, fault = [], error
-                if not events:
-                    if resume is None or last_id is None:
-                        raise fault or BackFault(
-                            f"{self._name} ended the stream of {self._call.row.name} before its answer. Try again."
-                        )
-                    stream.close()
-                    await asyncio.sleep(self._retry)
-                    stream = await resume(last_id)
                 for event in events:
                     last_id = event.id if event.id is not None else last_id
-                    if event.retry is not None:
-                        self._retry = min(event.retry / 1000, limits.RETRY_MOST)
-                    if event.data and self._deliver(parse(event.data)):
+                    retry = event.retry if event.retry is not None else retry
+                    if event.data and self._take(event.data):
                         await self._finish(stream)
                         return
-                await self._call.drain()
+                if events:
+                    fruitless = 0
+                    await self._call.drain()
+                    continue
+                if resume is None or last_id is None:
+                    raise fault or BackFault(
+                        f"{self._name} ended the stream of {self._call.row.name} before its answer. Try again."
+                    )
+                stream.close()
+                resumed = None
+                while resumed is None:
+                    fruitless += 1
+                    await asyncio.sleep(_wait(retry, fruitless))
+                    resumed = await resume(last_id)
+                stream = resumed
         finally:
             stream.close()
 
     async def _finish(self, stream: EventStream) -> None:
-        """After the answer "the server SHOULD terminate the stream": wait for that a moment, so that the connection lives."""
+        """After the answer "the server SHOULD terminate the stream"; until then the connection can't be used again."""
         with suppress(BackFault, TimeoutError):
-            async with asyncio.timeout(limits.CLOSE_SESSION):
+            async with asyncio.timeout(_LINGER):
                 while await stream.events():
                     pass
+
+    def _take(self, data: bytes) -> bool:
+        """Hand on what an event holds; whether the answer was there."""
+        message = parse(data)
+        if isinstance(message, Batch):
+            answered = [self._deliver(parse(item)) for item in message.items]
+            return any(answered)
+        return self._deliver(message)
 
     def _deliver(self, message: Envelope | Batch | Malformed) -> bool:
         """Hand a message on; whether it was the answer."""
@@ -315,6 +343,21 @@ class _Reader:
         return False
 
 
+def _messages(data: bytes) -> list[Envelope]:
+    """The messages of an event: one, or those of a batch."""
+    message = parse(data) if data else None
+    if isinstance(message, Batch):
+        return [each for each in map(parse, message.items) if isinstance(each, Envelope)]
+    return [message] if isinstance(message, Envelope) else []
+
+
+def _wait(retry: int | None, fruitless: int) -> float:
+    """Seconds before a stream is opened again: what the back said (in ms), or ever longer while that brings nothing."""
+    if retry is not None:
+        return min(max(retry / 1000, _RETRY_LEAST), limits.RETRY_MOST)
+    return min(limits.RETRY_GET * 2.0 ** min(fruitless - 1, 16), limits.RETRY_MOST)
+
+
 def _unexpected(name: str, response: Response) -> str:
     kind = response.headers.get("content-type", "no content type").split(";")[0]
     hint = ""
@@ -323,8 +366,9 @@ def _unexpected(name: str, response: Response) -> str:
     elif response.status in (404, 405):
         hint = " Check the path of its URL."
     message = parse(response.body) if response.body else None
-    if isinstance(message, Envelope) and "error" in message.members:
-        error = decode(message.members["error"])
-        if isinstance(error, dict) and isinstance(error.get("message"), str):
-            hint = f" It says: {error['message'][:300]}"
+    raw = message.members.get("error") if isinstance(message, Envelope) else None
+    error = open_object(raw) if raw is not None else None
+    said = string(error["message"]) if error is not None and "message" in error else None
+    if said is not None:
+        hint = f" It says: {said[:300]}"
     return f"{name} answered HTTP {response.status} ({kind}) with what is no MCP answer.{hint}"

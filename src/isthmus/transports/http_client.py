@@ -16,7 +16,8 @@ from urllib.parse import urljoin
 from isthmus.errors import BackFault, BackUnavailable, ConfigError
 from isthmus.limits import CLOSE_CONNECTIONS, POOL_CONNECTIONS, POOL_IDLE, REDIRECTS, Limits
 from isthmus.transports.http_connect import Route, connect, find_proxy, split_url
-from isthmus.transports.http_stream import Connection, EventStream, Failure, Response
+from isthmus.transports.http_response import EventStream, Failure, Response
+from isthmus.transports.http_stream import Connection, Known
 from isthmus.version import __version__
 
 __all__ = ["EventStream", "HttpClient", "Response", "Statistics"]
@@ -68,7 +69,7 @@ class HttpClient:
         self._route = Route(name, self._origin, find_proxy(self._origin), limits.connect)
         self._fixed = _fixed_lines(name, self._origin.authority, headers)
         self._heads: dict[tuple[str, str], bytes] = {}
-        self._names: dict[bytes, str] = {}
+        self._names = Known()
         self._idle: list[Connection] = []
         self._used = 0
         self._queue: deque[asyncio.Future[Connection | None]] = deque()

@@ -11,48 +11,16 @@ future fails would leave an exception that nobody retrieved. `Failure` is turned
 
 import asyncio
 import re
-from collections import deque
 from typing import Final, Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from isthmus.errors import BackFault
-from isthmus.limits import BODY_PIECES, BODY_TOGETHER, POOL_IDLE, RESPONSE_HEAD, STREAM_PIECE, STREAM_QUEUE
-from isthmus.wire.sse import Event, EventParser, EventTooLong
+from isthmus.limits import BODY_PIECES, BODY_TOGETHER, HEADS_REMEMBERED, POOL_IDLE, RESPONSE_HEAD
+from isthmus.transports.http_response import EventStream, Failure, Response
 
 _TIMEOUT: Final = re.compile(r"\btimeout=([0-9]{1,6})\b", re.IGNORECASE)
-_PIECE_COST: Final = 64
-"""What a queued piece costs beside its bytes."""
 _FRAMELESS: Final = (202, 204, 304)
 """Statuses without a body; for 202 that is MCP's rule, not HTTP's, so servers forget to say `Content-Length: 0`."""
-
-
-class Failure:
-    """Why there is no response. `stale`: the connection was closed before a byte of one came."""
-
-    __slots__ = ("error", "stale", "why")
-
-    def __init__(self, why: str, *, stale: bool = False, error: Exception | None = None) -> None:
-        self.why = why
-        self.stale = stale
-        self.error = error
-
-
-class Response:
-    """What a back answered.
-
-    `headers` have lower-case names, repeated ones are joined by ", ". `stream` is there where the status is 200 and the
-    content is `text/event-stream`; then `body` is empty, and whoever has the response must read the stream to its end
-    or close it. Otherwise `body` is complete.
-    """
-
-    __slots__ = ("body", "headers", "status", "stream")
-
-    def __init__(self, status: int, headers: dict[str, str]) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = b""
-        self.stream: EventStream | None = None
 
 
 class Owner(Protocol):
@@ -71,90 +39,17 @@ class Owner(Protocol):
         """Its socket is closed."""
 
 
-class EventStream:
-    """The events of one response, to be read by one task.
+class Known:
+    """What a back sends again and again: the keys of headers' names, and whole heads of plain responses.
 
-    What is not read waits, up to `limits.STREAM_QUEUE`; then the back is made to wait.
+    A head that is byte for byte one that llhttp has read means the same again; its callbacks cost more than the rest.
     """
 
-    __slots__ = ("_bound", "_connection", "_ended", "_name", "_parser", "_pieces", "_size", "_waker", "_why")
+    __slots__ = ("heads", "keys")
 
-    def __init__(self, connection: "Connection", name: str, bound: int) -> None:
-        self._connection: Connection | None = connection
-        self._name = name
-        self._bound = bound
-        self._parser = EventParser(bound)
-        self._pieces: deque[bytes] = deque()
-        self._size = 0
-        self._ended = False
-        self._why: str | None = None
-        self._waker: asyncio.Future[None] | None = None
-
-    async def events(self) -> list[Event]:
-        """The next events, at least one; [] when the stream has ended or was closed. The caller bounds the wait.
-
-        Raises:
-            BackFault: the stream was cut without a proper end, or an event is larger than `Limits.result`.
-        """
-        while True:
-            while self._pieces:
-                events = self._take()
-                if events:
-                    return events
-            if self._why is not None:
-                raise BackFault(self._why)
-            if self._ended:
-                return []
-            self._waker = asyncio.get_running_loop().create_future()
-            try:
-                await self._waker
-            finally:
-                self._waker = None
-
-    def close(self) -> None:
-        """Close the connection at once, unless the stream had ended already. Idempotent."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.abandon()
-        self._pieces.clear()
-        self._size = 0
-        self._why = None
-        self._ended = True
-        self._wake()
-
-    def push(self, data: bytes) -> None:
-        """For the connection: content came."""
-        for at in range(0, len(data), STREAM_PIECE):
-            self._pieces.append(data if len(data) <= STREAM_PIECE else data[at : at + STREAM_PIECE])
-            self._size += _PIECE_COST
-        self._size += len(data)
-        if self._size >= STREAM_QUEUE and self._connection is not None:
-            self._connection.pause()
-        self._wake()
-
-    def end(self, why: str | None = None) -> None:
-        """For the connection: nothing more will come; `why` where that is not a proper end."""
-        self._connection = None
-        self._ended = True
-        self._why = why
-        self._wake()
-
-    def _take(self) -> list[Event]:
-        piece = self._pieces.popleft()
-        self._size -= len(piece) + _PIECE_COST
-        if self._size < STREAM_QUEUE // 2 and self._connection is not None:
-            self._connection.resume()
-        try:
-            return self._parser.feed(piece)
-        except EventTooLong:
-            self.close()
-        raise BackFault(
-            f"{self._name} sent an event of more than {self._bound} bytes; raise the limit for results if it may."
-        )
-
-    def _wake(self) -> None:
-        if self._waker is not None and not self._waker.done():
-            self._waker.set_result(None)
+    def __init__(self) -> None:
+        self.keys: dict[bytes, str] = {}
+        self.heads: dict[bytes, tuple[dict[str, str], int]] = {}
 
 
 class Connection(asyncio.Protocol):
@@ -164,7 +59,7 @@ class Connection(asyncio.Protocol):
         owner: the pool.
         name: the back's, for messages.
         bound: the largest body and the largest event, in bytes.
-        names: the keys of headers' names, shared by all connections to a back.
+        names: what all connections to a back have in common.
     """
 
     __slots__ = (
@@ -196,7 +91,7 @@ class Connection(asyncio.Protocol):
         "served",
     )
 
-    def __init__(self, owner: Owner, name: str, bound: int, names: dict[bytes, str]) -> None:
+    def __init__(self, owner: Owner, name: str, bound: int, names: Known) -> None:
         self._owner = owner
         self._name = name
         self._bound = bound
@@ -284,6 +179,9 @@ class Connection(asyncio.Protocol):
         self._parser = HttpResponseParser(self)
 
     def data_received(self, data: bytes) -> None:
+        is_fresh = self._response is None and not self._quiet
+        if is_fresh and self._recall(data):
+            return
         if self._response is None and self._quiet + len(data) > RESPONSE_HEAD:
             room = RESPONSE_HEAD - self._quiet
             self.data_received(data[:room])
@@ -303,6 +201,8 @@ class Connection(asyncio.Protocol):
                 )
                 self._failure = Failure(why, error=error)
         if self._done:
+            if is_fresh:
+                self._remember(data)
             self._finish()
         elif self._failure is not None:
             self._fail(self._failure)
@@ -310,6 +210,32 @@ class Connection(asyncio.Protocol):
             self._fail(
                 Failure(f"{self._name} sent more than {RESPONSE_HEAD} bytes of headers; check that it is sound.")
             )
+
+    def _recall(self, data: bytes) -> bool:
+        """Take `data` as a whole response if its head is, byte for byte, one that llhttp has read; whether it was."""
+        if self._waiter is None or self._is_large:
+            return False
+        at = data.find(b"\r\n\r\n") + 4
+        known = self._names.heads.get(data[:at])
+        if known is None or len(data) - at != known[1]:
+            return False
+        self._response = response = Response(200, known[0])
+        response.body = data[at:]
+        self._keep = True
+        self._finish()
+        return True
+
+    def _remember(self, data: bytes) -> None:
+        """Keep the head of a plain response, all of which is `data`, for `_recall`."""
+        response, at = self._response, data.find(b"\r\n\r\n") + 4
+        if response is None or response.status != 200 or response.stream is not None or not self._keep:
+            return
+        headers = response.headers
+        is_whole = len(data) - at == len(response.body) <= self._bound and not self._extra
+        if is_whole and "content-length" in headers and "keep-alive" not in headers:
+            if len(self._names.heads) >= HEADS_REMEMBERED:
+                self._names.heads.clear()
+            self._names.heads[data[:at]] = (headers, len(response.body))
 
     def eof_received(self) -> None:
         self._owner.unlist(self)
@@ -342,7 +268,7 @@ class Connection(asyncio.Protocol):
                 self._failure = Failure(f"{self._name} switched to another protocol; check that its URL is right.")
             fields.clear()
             return
-        names = self._names
+        names = self._names.keys
         headers: dict[str, str] = {}
         for name, value in fields:
             key = names.get(name) or self._new_name(name)
@@ -395,8 +321,8 @@ class Connection(asyncio.Protocol):
     def _new_name(self, name: bytes) -> str:
         """The key for a header's name; names are remembered, as a back sends the same ones again and again."""
         key = name.decode("latin-1").lower()
-        if len(self._names) < 128:
-            self._names[name] = key
+        if len(self._names.keys) < 128:
+            self._names.keys[name] = key
         return key
 
     def _heed_keep_alive(self, text: str) -> None:

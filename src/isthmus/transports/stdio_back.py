@@ -8,8 +8,10 @@ basic/transports/stdio), so of the calls that ask for them a process has at most
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Final
+from collections import deque
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Final
 
 from msgspec import Raw
 
@@ -40,6 +42,9 @@ class Starter:
         self._limits = bounds
         self._watchdog = watchdog
         self._backoff = Backoff()
+        self._is_closed = False
+        self.running: set[_Pipe] = set()
+        """What was started and not yet stopped."""
 
     async def start(self, listener: "_Pipe") -> Process:
         """A fresh process.
@@ -49,13 +54,21 @@ class Starter:
         """
         now = asyncio.get_running_loop().time
         await asyncio.sleep(self._backoff.wait(now()))
+        if self._is_closed:
+            raise BackUnavailable(f"{self.launch.name} is not started any more: the proxy is about to stop.")
         listener.began = now()
+        self.running.add(listener)
         return await Process.start(self.launch, self._limits, self._watchdog, listener)
 
     def crashed(self, began: float) -> None:
         """A process of this back died by itself."""
         now = asyncio.get_running_loop().time()
         self._backoff.crashed(now, now - began)
+
+    async def close(self) -> None:
+        """End every process; none is started any more."""
+        self._is_closed = True
+        await asyncio.gather(*(pipe.stop() for pipe in list(self.running)), return_exceptions=True)
 
 
 class _Pipe:
@@ -72,7 +85,12 @@ class _Pipe:
     @property
     def is_alive(self) -> bool:
         """Whether requests can be written."""
-        return self._process is not None and self.why_lost is None
+        return self._process is not None and self.why_lost is None and self._process.is_alive
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request waits for an answer."""
+        return not len(self._waiting)
 
     async def _start(self) -> None:
         self._process = await self._starter.start(self)
@@ -83,7 +101,7 @@ class _Pipe:
         self._process.write(one_line(text))
 
     async def _ask(self, call: Call, text: bytes) -> None:
-        """Send a request and wait until it is answered; the caller bounds the wait. Cancelling stops the waiting only."""
+        """Send a request and wait for its answer; the caller bounds that. Cancelling stops the waiting only."""
         done = asyncio.get_running_loop().create_future()
         self._waiting.expect(call.id, (call, done))
         try:
@@ -93,10 +111,11 @@ class _Pipe:
             self._waiting.forget(call.id)
 
     async def stop(self) -> None:
-        """End the process."""
+        """End the process; idempotent."""
         self._stopping = True
         if self._process is not None:
             await self._process.stop()
+        self._starter.running.discard(self)
 
     def received(self, envelope: Envelope) -> None:
         """One message of the process."""
@@ -189,7 +208,10 @@ class StdioSession(_Pipe):
 
 
 class _ModernPipe(_Pipe):
-    """A process that modern requests share."""
+    """A process that modern requests share.
+
+    `logging` is the call that its log messages belong to.
+    """
 
     def __init__(self, starter: Starter, stray: Callable[[Envelope], None] | None) -> None:
         super().__init__(starter)
@@ -197,25 +219,23 @@ class _ModernPipe(_Pipe):
         self.logging: Call | None = None
 
     async def open(self, probe: Call, text: bytes) -> None:
-        """Start the process and ask it `server/discover`; a server that stays silent is legacy."""
+        """Start the process and ask it `server/discover`; a server that stays silent leaves `probe` without answer."""
         await self._start()
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(limits.PROBE):
                 await self._ask(probe, text)
-        except TimeoutError:
-            return
 
     def send(self, text: bytes) -> None:
-        """Send a notification."""
-        self._write(text)
+        """Send a notification, if the process takes any."""
+        with suppress(BackUnavailable):
+            self._write(text)
 
     async def ask(self, call: Call, text: bytes) -> None:
         """Send a request; a cancelled wait cancels it at the back too."""
         try:
             await self._ask(call, text)
-        except (asyncio.CancelledError, TimeoutError):
-            if self.is_alive:
-                self._write(notification_message(CANCELLED, {"requestId": call.id}))
+        except asyncio.CancelledError:
+            self.send(notification_message(CANCELLED, {"requestId": call.id}))
             raise
 
     def _notified(self, envelope: Envelope) -> None:
@@ -247,17 +267,28 @@ class _ModernPipe(_Pipe):
 class ModernStdio:
     """The modern face of a back that is started as a process.
 
+    A call that wants log messages has a process whose messages are nobody else's. When it is cancelled, nobody knows
+    when the server stops talking about it, so that process is *retired*: it serves the calls it has, and no other.
+
     Args:
         starter: starts processes of the back.
         stray: where messages go that belong to no call, when there is one client only; None where clients share.
+        start: starts a task that nobody waits for.
     """
 
-    def __init__(self, starter: Starter, stray: Callable[[Envelope], None] | None) -> None:
+    def __init__(
+        self,
+        starter: Starter,
+        stray: Callable[[Envelope], None] | None,
+        start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+    ) -> None:
         self._starter = starter
         self._stray = stray
+        self._start = start
         self._pipes: list[_ModernPipe] = []
+        self._retired: list[_ModernPipe] = []
         self._opening = asyncio.Lock()
-        self._free = asyncio.Condition()
+        self._queue: deque[asyncio.Future[None]] = deque()
         self.is_modern: bool | None = None
 
     async def call(self, call: Call, request: ModernRequest, probe: Callable[[], tuple[Collect, bytes]]) -> None:
@@ -268,57 +299,107 @@ class ModernStdio:
             BackUnavailable, BackFault: there is no answer and there will be none.
         """
         wants_logs = self._stray is None and LOG_LEVEL_KEY in request.meta
-        pipe = await self._pipe(call if wants_logs else None, probe)
+        pipe = self._fitting(wants_logs) or await self._pipe(wants_logs, probe)
+        if PROGRESS_KEY in request.meta:
+            request.meta[PROGRESS_KEY] = Raw(str(call.id).encode())
+        if wants_logs:
+            pipe.logging = call
         try:
-            if PROGRESS_KEY in request.meta:
-                request.meta[PROGRESS_KEY] = Raw(str(call.id).encode())
             await pipe.ask(call, request.write(call.id))
+        except asyncio.CancelledError:
+            if wants_logs:
+                self._retire(pipe)
+            raise
         finally:
             if wants_logs:
                 pipe.logging = None
-                async with self._free:
-                    self._free.notify()
+                self._wake()
+            if self._retired:
+                self._end_retired()
 
     def send(self, text: bytes) -> None:
         """Send a notification to every process that runs."""
         for pipe in self._pipes:
-            if pipe.is_alive:
-                pipe.send(text)
+            pipe.send(text)
 
-    async def close(self) -> None:
-        """End every process."""
-        await asyncio.gather(*(pipe.stop() for pipe in self._pipes))
+    async def is_spoken(self, probe: Collect, text: bytes) -> bool:
+        """Whether the back is modern; found out if it isn't known.
 
-    async def _pipe(self, logging_call: Call | None, probe: Callable[[], tuple[Collect, bytes]]) -> _ModernPipe:
-        if self.is_modern is False:
-            raise self._wrong_era()
+        Raises:
+            BackUnavailable, BackFault: it can't be asked.
+        """
+        if self.is_modern is None:
+            with suppress(WrongEra):
+                await self._pipe(False, lambda: (probe, text))
+        return self.is_modern is True
+
+    def _fitting(self, wants_logs: bool) -> _ModernPipe | None:
+        for pipe in self._pipes:
+            if pipe.is_alive and not (wants_logs and pipe.logging is not None):
+                return pipe
+        return None
+
+    async def _pipe(self, wants_logs: bool, probe: Callable[[], tuple[Collect, bytes]]) -> _ModernPipe:
+        """A process for one call. Nothing is awaited between its return and the use of the process."""
         while True:
             async with self._opening:
+                if self.is_modern is False:
+                    raise self._wrong_era()
+                for pipe in self._pipes:
+                    if not pipe.is_alive:
+                        self._start(pipe.stop())
                 self._pipes = [pipe for pipe in self._pipes if pipe.is_alive]
-                fitting = [pipe for pipe in self._pipes if logging_call is None or pipe.logging is None]
-                if fitting or len(self._pipes) < limits.LOGGING_PROCESSES:
-                    pipe = fitting[0] if fitting else await self._open(*probe())
-                    pipe.logging = logging_call or pipe.logging
-                    return pipe
-            async with self._free:
-                await self._free.wait()
+                fitting = self._fitting(wants_logs)
+                if fitting is not None:
+                    return fitting
+                if len(self._pipes) < limits.LOGGING_PROCESSES:
+                    return await self._open(*probe())
+                freed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._queue.append(freed)
+            try:
+                await freed
+            except asyncio.CancelledError:
+                if freed.done():
+                    self._wake()
+                raise
 
     async def _open(self, probe: Collect, text: bytes) -> _ModernPipe:
         pipe = _ModernPipe(self._starter, self._stray)
         try:
             await pipe.open(probe, text)
+            if probe.answer is None:
+                raise self._wrong_era(f" It did not answer server/discover within {limits.PROBE:.0f} s.")
+            self.is_modern = is_modern_answer(probe.answer)
+            if not self.is_modern:
+                raise self._wrong_era()
         except BaseException:
-            await pipe.stop()
+            self._start(pipe.stop())
             raise
-        if probe.answer is None or not is_modern_answer(probe.answer):
-            await pipe.stop()
-            self.is_modern = False
-            raise self._wrong_era()
-        self.is_modern = True
         self._pipes.append(pipe)
         return pipe
 
-    def _wrong_era(self) -> WrongEra:
+    def _wake(self) -> None:
+        """A process may have become free: let the call that has waited longest look."""
+        while self._queue:
+            freed = self._queue.popleft()
+            if not freed.done():
+                freed.set_result(None)
+                return
+
+    def _retire(self, pipe: _ModernPipe) -> None:
+        if pipe in self._pipes:
+            self._pipes.remove(pipe)
+            self._retired.append(pipe)
+
+    def _end_retired(self) -> None:
+        """Stop retired processes that have no calls left, and the oldest where there are too many."""
+        ended = [pipe for pipe in self._retired if pipe.is_idle or not pipe.is_alive]
+        ended += [pipe for pipe in self._retired if pipe not in ended][: -limits.LOGGING_PROCESSES]
+        for pipe in ended:
+            self._retired.remove(pipe)
+            self._start(pipe.stop())
+
+    def _wrong_era(self, more: str = "") -> WrongEra:
         return WrongEra(
-            f"{self._starter.launch.name} speaks only revisions before 2026-07-28. Open it with initialize."
+            f"{self._starter.launch.name} speaks only revisions before 2026-07-28. Open it with initialize.{more}"
         )

@@ -29,10 +29,17 @@ _REFUSED: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 _VERSION: Final = Raw(b'"2.0"')
 
 
-def open_object(raw: Raw | bytes) -> Members | None:
-    """The members of a JSON object by name, each value as raw text; None where `raw` is not an object."""
+def open_object(raw: Raw | bytes, is_plain: bool = False) -> Members | None:
+    """The members of a JSON object by name, each value as raw text; None where `raw` is not an object.
+
+    Args:
+        raw: the object's text.
+        is_plain: that there is no backslash in it is known (`Envelope.is_plain`), which spares a search for one.
+    """
     try:
         members = _decode_members(raw)
+        if is_plain:
+            return members
     except _REFUSED:
         try:
             return scan_members(bytes(raw))
@@ -87,7 +94,9 @@ def parse(text: bytes) -> "Envelope | Batch | Malformed":
         members: Members = _decode_members(text)
     except _REFUSED as refused:
         return _parse_odd(text, refused)
-    return _judge(_respelled(text, members))
+    if b"\\" in text:
+        return _judge(_respelled(text, members), False)
+    return _judge(members, True)
 
 
 def identify(raw: Raw | bytes) -> int | str | None:
@@ -144,7 +153,7 @@ def _parse_odd(text: bytes, refused: Exception) -> "Envelope | Batch | Malformed
             return Malformed(PARSE_ERROR, f"The message is not JSON: {_say(error)}")
     try:
         if lead == b"{":
-            return _judge(scan_members(text))
+            return _judge(scan_members(text), False)
         msgspec.json.decode(text, type=Raw)
     except ScanError as error:
         return Malformed(PARSE_ERROR, f"The message is not JSON: {error}.")
@@ -157,7 +166,7 @@ def _say(error: BaseException) -> str:
     return str(error).rstrip(".") + "."
 
 
-def _judge(members: Members) -> "Envelope | Malformed":
+def _judge(members: Members, is_plain: bool) -> "Envelope | Malformed":
     """Sort the members into a request, a notification or an answer, by JSON-RPC 2.0 §4 and §5 and MCP's basic/index."""
     raw_id = members.get("id")
     token: bytes | None = None
@@ -178,10 +187,10 @@ def _judge(members: Members) -> "Envelope | Malformed":
         params = members.get("params")
         if params is not None and not _is_object_or_null(params):
             return Malformed(INVALID_REQUEST, "Parameters must be an object.", token)
-        return Envelope(Kind.NOTIFICATION if token is None else Kind.REQUEST, members, method, token, key)
+        return Envelope(Kind.NOTIFICATION if token is None else Kind.REQUEST, members, method, token, key, is_plain)
     if ("result" in members) == ("error" in members):
         return Malformed(INVALID_REQUEST, "A message has a method, a result or an error.", token)
-    return Envelope(Kind.ANSWER, members, "", token, key)
+    return Envelope(Kind.ANSWER, members, "", token, key, is_plain)
 
 
 def _is_object_or_null(raw: Raw) -> bool:

@@ -31,11 +31,15 @@ class Envelope:
 
     `members` is the whole message; whoever changes a member changes what is sent on. `id` is the id's own text,
     `key` what it means (1, 1.0 and 1e0 are one id); both are None for a notification and for an answer to nothing.
+    `is_plain`: there is no backslash in all of it, so that every name in it is spelled plainly.
     """
 
-    __slots__ = ("id", "key", "kind", "members", "method")
+    __slots__ = ("id", "is_plain", "key", "kind", "members", "method")
 
-    def __init__(self, kind: Kind, members: Members, method: str, id: bytes | None, key: int | str | None) -> None:
+    def __init__(
+        self, kind: Kind, members: Members, method: str, id: bytes | None, key: int | str | None, is_plain: bool = False
+    ) -> None:
+        self.is_plain = is_plain
         self.kind = kind
         self.members = members
         self.method = method

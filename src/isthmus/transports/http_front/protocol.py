@@ -6,6 +6,7 @@ understood is answered once and the connection closed, because nobody knows wher
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
 from email.utils import formatdate
@@ -23,6 +24,7 @@ _BETWEEN: Final = 0
 _IN_HEAD: Final = 1
 _IN_BODY: Final = 2
 _NEVER: Final = float("inf")
+_log: Final = logging.getLogger("isthmus.front")
 _STATUS_LINE: Final = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n".encode() for each in HTTPStatus}
 _CHUNK_END: Final = b"\r\n"
 _LAST_CHUNK: Final = b"0\r\n\r\n"
@@ -34,19 +36,17 @@ class Front:
     Args:
         handle: answers a request (`Handler.handle`).
         bounds: sizes and times of requests.
-        start: starts the task of a request.
     """
 
     def __init__(
         self,
         handle: Callable[[Request, "FrontProtocol"], Coroutine[Any, Any, None]],
         bounds: Limits,
-        start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
     ) -> None:
         self.handle = handle
         self.limits = bounds
-        self.start = start
         self.connections: set[FrontProtocol] = set()
+        self.running: set[asyncio.Task[None]] = set()
         self._heads: dict[bytes, Request] = {}
         self.is_stopping = False
         self.date_line = b""
@@ -62,6 +62,12 @@ class Front:
                 connection.expire()
             elif now > connection.stalls:
                 connection.check_progress()
+
+    async def close(self) -> None:
+        """Cancel the requests that are still being answered, and wait for them."""
+        for task in list(self.running):
+            task.cancel()
+        await asyncio.gather(*self.running, return_exceptions=True)
 
     def recall(self, data: bytes) -> Request | None:
         """The whole request that `data` is, if its head is one that was read before; None if that can't be told.
@@ -100,6 +106,10 @@ class FrontProtocol(asyncio.Protocol):
         self._queue: deque[tuple[Request, bool, bool]] = deque()
         self._refusal: tuple[int, str] | None = None
         self._task: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._request: Request | None = None
+        self._chunk = b""
+        self._head = b""
         self._part = _BETWEEN
         self._head_size = 0
         self._is_busy = False
@@ -143,18 +153,25 @@ class FrontProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._is_broken:
             return
+        if self._part == _BETWEEN and not self._is_busy:
+            request = self._front.recall(data)
+            if request is not None:
+                self._answer(request, True, False)
+                return
+            self._chunk = data
         if self._part != _IN_BODY:
             self._head_size += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._stay()
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             is_coding = str(error) == "Request has invalid `Transfer-Encoding`"
             self._break(501 if is_coding else 400, f"This is no HTTP/1.1 request: {error}.")
         else:
             if self._part == _IN_HEAD and self._head_size > limits.HEADER_BYTES:
                 self._break(431, f"The head of a request may have {limits.HEADER_BYTES} bytes.")
+        self._chunk = b""
 
     def pause_writing(self) -> None:
         if self._writable is None:
@@ -172,7 +189,17 @@ class FrontProtocol(asyncio.Protocol):
         """uvicorn is stopping: what is being answered is answered, then the connection closes."""
         self._keeps_alive = False
         if not self._is_busy:
-            self._close()
+            self._close(lingers=False)
+
+    def cut(self) -> None:
+        """Nothing is waited for any more: what is not answered is refused, and its handler cancelled."""
+        if self._task is not None:
+            self._task.cancel()
+        if self._is_streaming:
+            self._abort()
+        elif self._is_busy:
+            self._refuse(503, "The proxy is stopping. Try again later.", INTERNAL_ERROR)
+        self._close(lingers=False)
 
     # -- llhttp -----------------------------------------------------------------------------------------------------
 
@@ -236,7 +263,7 @@ class FrontProtocol(asyncio.Protocol):
     def on_message_complete(self) -> None:
         self._part = _BETWEEN
         self._head_size = 0
-        if self._is_broken:
+        if self._is_broken or ("upgrade" in self._headers and self._parser.should_upgrade()):
             return
         path, _, query = self._url.decode("latin-1").partition("?")
         if not path.startswith("/"):
@@ -247,10 +274,15 @@ class FrontProtocol(asyncio.Protocol):
         request = Request(self._parser.get_method().decode(), path, query, self._headers, body)
         is_http_1_0 = self._parser.get_http_version() == "1.0"
         # "Connection: keep-alive" of HTTP/1.0 is not kept up: it would have to be confirmed in the response.
-        self._queue.append((request, not is_http_1_0 and self._parser.should_keep_alive(), is_http_1_0))
+        keeps_alive = not is_http_1_0 and self._parser.should_keep_alive()
         if not self._is_busy:
-            self._next()
-        elif self._is_reading and self._transport is not None:
+            if keeps_alive and "content-length" in self._headers and "expect" not in self._headers:
+                at = self._chunk.find(b"\r\n\r\n") + 4
+                self._head = self._chunk[:at] if len(self._chunk) == at + len(body) else b""
+            self._answer(request, keeps_alive, is_http_1_0)
+            return
+        self._queue.append((request, keeps_alive, is_http_1_0))
+        if self._is_reading and self._transport is not None:
             self._is_reading = False
             self._transport.pause_reading()
 
@@ -346,19 +378,22 @@ class FrontProtocol(asyncio.Protocol):
         self._body = []
         self._body_size = 0
 
-    def _next(self) -> None:
-        request, keeps_alive, self._is_http_1_0 = self._queue.popleft()
+    def _answer(self, request: Request, keeps_alive: bool, is_http_1_0: bool) -> None:
+        self._request = request
+        self._is_http_1_0 = is_http_1_0
         self._is_busy = True
-        self._is_streaming = False
         self._is_head_only = request.verb == "HEAD"
         self._keeps_alive = keeps_alive and not self._front.is_stopping
         self.deadline = _NEVER
-        self.gone = None
-        task = self._task = self._front.start(self._front.handle(request, self))
+        task = self._task = self._loop.create_task(self._front.handle(request, self))
+        self._front.running.add(task)
         task.add_done_callback(self._handled)
 
     def _handled(self, task: asyncio.Task[None]) -> None:
-        """A handler that ended without a whole response failed; it is logged by its owner."""
+        """A handler that ended without a whole response failed."""
+        self._front.running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("A request could not be handled; this is a bug of isthmus.", exc_info=error)
         if task is not self._task:
             return
         self._task = None
@@ -376,10 +411,14 @@ class FrontProtocol(asyncio.Protocol):
         self._is_streaming = False
         self._is_head_only = False
         self.gone = None
+        if self._head:
+            if self._request is not None and self._request.admission is not None:
+                self._front.remember(self._head, self._request)
+            self._head = b""
         if not self._keeps_alive:
             self._close()
         elif self._queue:
-            self._next()
+            self._answer(*self._queue.popleft())
         elif self._refusal is not None:
             self._refuse(*self._refusal)
         else:
@@ -397,14 +436,25 @@ class FrontProtocol(asyncio.Protocol):
             self._owes_continue = False
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _stay(self) -> None:
-        """ "A server MAY ignore a received Upgrade header field" (RFC 9110 §7.8): what follows is not read any more."""
-        self._is_broken = True
-        if self._queue:
-            request, _, is_http_1_0 = self._queue.pop()
-            self._queue.append((request, False, is_http_1_0))
-        else:
-            self._keeps_alive = False
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """ "A server MAY ignore a received Upgrade header field" (RFC 9110 §7.8), which llhttp can't: it reads again.
+
+        Java's HTTP client asks for h2c in its first request.
+        """
+        verb = self._parser.get_method()
+        if verb == b"CONNECT":
+            self._break(405, "CONNECT is not served here.")
+            return
+        version = self._parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (verb, self._url, version)]
+        for name, value in self._headers.items():
+            if name == "connection":
+                value = "close" if "close" in value.lower() else "keep-alive"
+            if name not in ("upgrade", "expect"):
+                lines.append(f"{name}: {value}".encode("latin-1"))
+        self._parser = httptools.HttpRequestParser(self)
+        self._part = _BETWEEN
+        self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
 
     def _break(self, status: int, why: str) -> None:
         """Answer with an error, once and in its turn, and close: what follows on the connection can't be trusted."""
@@ -420,7 +470,7 @@ class FrontProtocol(asyncio.Protocol):
         self._keeps_alive = False
         self.respond(status, b"Content-Type: application/json\r\n", error_message(None, code, why))
 
-    def _close(self) -> None:
+    def _close(self, *, lingers: bool = True) -> None:
         """Close when all is written; a client whose request was not read to its end may still be sending.
 
         "If a server performs an immediate close of a TCP connection, there is a significant risk that the client will
@@ -429,9 +479,12 @@ class FrontProtocol(asyncio.Protocol):
         self.deadline = _NEVER
         if self._transport is None:
             return
-        if self._is_broken and self._transport.can_write_eof():
+        if lingers and self._is_broken and self._transport.can_write_eof():
             self._transport.write_eof()
             self.deadline = self._front.now + limits.LINGER
+            if not self._is_reading:
+                self._is_reading = True
+                self._transport.resume_reading()
         else:
             self._transport.close()
         self._watch_reading()

@@ -54,7 +54,7 @@ async def serve(
     end_session: Callable[[Any], Awaitable[None]],
     stopping: Stopping,
 ) -> None:
-    """Serve until told to stop; calls in flight have `Limits.drain` seconds to end.
+    """Serve until told to stop; calls in flight have `Limits.drain` seconds to end, and are refused then.
 
     Args:
         bound: a listening socket; closed at the end.
@@ -66,7 +66,7 @@ async def serve(
     """
     import uvicorn
 
-    front = Front(handler.handle, bounds, start)
+    front = Front(handler.handle, bounds)
 
     class Bound(FrontProtocol):
         def __init__(self, server_state: Any, **_: Any) -> None:
@@ -117,6 +117,9 @@ async def serve(
     finally:
         for helper in helpers:
             helper.cancel()
+        await front.close()
+        for connection in list(front.connections):
+            connection.cut()
 
 
 async def _nothing(scope: Any, receive: Any, send: Any) -> None:

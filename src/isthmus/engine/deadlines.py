@@ -1,0 +1,60 @@
+"""The deadlines of all calls, on one timer.
+
+A timer of its own for every call would cost more than all the checks of a small call together. Calls that are given
+the same patience expire in about the order they came, so one timer at the earliest deadline is enough: when it fires,
+what is due is ended and the timer is set to the earliest deadline that is left. A deadline that was moved on is found
+out then.
+"""
+
+import asyncio
+
+from isthmus.types import Call
+
+
+class Deadlines:
+    """Ends calls whose deadline has passed: their task is cancelled and `is_expired` says why."""
+
+    __slots__ = ("_at", "_timer", "_watched")
+
+    def __init__(self) -> None:
+        self._watched: set[Call] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._at = float("inf")
+
+    def watch(self, call: Call, deadline: float) -> None:
+        """Cancel the current task at `deadline` on the loop's clock, unless the call is forgotten or extended."""
+        call.deadline = deadline
+        call.task = asyncio.current_task()
+        self._watched.add(call)
+        if deadline < self._at:
+            self._arm(deadline)
+
+    def forget(self, call: Call) -> None:
+        """The call has ended."""
+        self._watched.discard(call)
+
+    def close(self) -> None:
+        """Stop the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._at = float("inf")
+
+
+    def _arm(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._at = at
+        self._timer = asyncio.get_running_loop().call_at(at, self._fire)
+
+    def _fire(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._timer = None
+        self._at = float("inf")
+        for call in [call for call in self._watched if call.deadline <= now]:
+            self._watched.discard(call)
+            call.is_expired = True
+            if call.task is not None:
+                call.task.cancel()
+        if self._watched:
+            self._arm(min(call.deadline for call in self._watched))

@@ -1,0 +1,1 @@
+"""Sockets, pipes and processes, against peers that misbehave."""
