@@ -105,7 +105,14 @@ class _Pipe:
         done = asyncio.get_running_loop().create_future()
         self._waiting.expect(call.id, (call, done))
         try:
-            self._write(text)
+            try:
+                self._write(text)
+            except BackUnavailable:
+                if self._process is None or self._process.is_alive or self.why_lost is not None:
+                    raise
+                with suppress(BackFault):  # it is ending, and why is known in a moment
+                    await done
+                raise BackUnavailable(self.why_lost or f"{self._starter.launch.name} has ended.") from None
             await done
         finally:
             self._waiting.forget(call.id)
