@@ -1,0 +1,1 @@
+"""Behaviour shown with clients and servers that we did not write, with isthmus between them."""

@@ -1,0 +1,1 @@
+"""One program for each client software; all take the same steps and print the same records."""

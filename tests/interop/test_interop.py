@@ -1,0 +1,50 @@
+"""Each client with each server of its era, through isthmus: what works between them works through the proxy."""
+
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from .features import PAGES, SPECIFICATION, Feature, differences, features
+from .peers import LEGACY_BIN, NPM_EVERYTHING, Cell, cells
+from .runs import Runs, no_process_left
+
+WAIT_AT_MOST = 110
+# One client's subscriptions ask for log messages too: the proxy then gives them a process that no call reaches.
+ALONE = {f"sdk2-auto-http-stdio-{server}" for server in ("everything", "typescript2")}
+TABLE = [(cell, number, feature) for cell in cells() for number, feature in enumerate(features(cell))]
+IDS = [f"{cell}-{number}-{feature.name}".replace(" ", "_") for cell, number, feature in TABLE]
+
+
+@pytest.fixture(scope="module")
+def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    """Those cells under way of which a test was selected."""
+    for needed in (LEGACY_BIN, NPM_EVERYTHING):
+        assert needed.exists(), f"{needed} is missing: run tests/environments/make.py"
+    wanted = [
+        item.callspec.params["cell"]
+        for item in request.session.items
+        if item.path == request.path and hasattr(item, "callspec")
+    ]
+    repository = tmp_path_factory.mktemp("repository")
+    subprocess.run(["git", "init", "--quiet", str(repository)], check=True)
+    with no_process_left(), Runs(dict.fromkeys(wanted), repository).under_way() as runs:
+        yield runs
+
+
+def case(name: str, cell: Cell, number: int, feature: Feature) -> Any:
+    is_alone = str(cell) in ALONE and feature.name in ("subscribe", "list changed")
+    marks = [pytest.mark.xfail(reason="a listening request with a log level has its own process")] if is_alone else []
+    return pytest.param(cell, number, feature, id=name, marks=marks)
+
+
+@pytest.mark.parametrize(("cell", "number", "feature"), [case(n, *c) for n, c in zip(IDS, TABLE, strict=True)])
+def test_feature(runs: Runs, cell: Cell, number: int, feature: Feature) -> None:
+    records = runs.result(cell, WAIT_AT_MOST)[number]
+    for (step, expected), record in zip(feature.steps, records, strict=True):
+        problems = list(differences({"timeout": None} | expected, record))
+        if record.get("timeout"):
+            problems.append(f"took too long: {record}")
+        where = f"{SPECIFICATION}/{'2025-11-25' if cell.client.era == 'legacy' else '2026-07-28'}/{PAGES[feature.name]}"
+        assert not problems, f"{cell}: {step} ({where})\n" + "\n".join(problems)
