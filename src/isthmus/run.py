@@ -1,12 +1,13 @@
 """Assembly: a target, a front, and the loop that serves until it is told to stop."""
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from isthmus.engine.gateway import Gateway
 from isthmus.limits import Limits
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     import socket
 
     from isthmus.wire.envelope import Envelope
+
+
+_GARBAGE: Final = 20_000
+"""Containers more alive than at the last look before garbage is looked for: thousands of calls in flight are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,8 @@ class HttpPlace:
 
 def run_loop(main: Coroutine[Any, Any, int]) -> int:
     """Run `main` on uvloop where there is one, on asyncio's own loop elsewhere; its exit code."""
+    gc.freeze()
+    gc.set_threshold(_GARBAGE)
     factory = None
     with suppress(ImportError):
         import uvloop

@@ -60,9 +60,20 @@ class Relay(Protocol):
     limits: Limits
 
     def relay(
-        self, request: ModernRequest, port: Port, headers: Mapping[str, str] | None
+        self,
+        request: ModernRequest,
+        port: Port,
+        headers: Mapping[str, str] | None,
+        task: asyncio.Task[None] | None = None,
     ) -> Coroutine[Any, Any, None]:
-        """Take one modern request to the back and its answer to `port`; cancelling cancels it there."""
+        """Take one modern request to the back and its answer to `port`; cancelling cancels it there.
+
+        Args:
+            request: a request that was judged.
+            port: the way back to the client.
+            headers: the client's HTTP headers by lower-case name; None where its transport has none.
+            task: the task that this runs in, where the caller has it at hand; it is cancelled when the deadline passes.
+        """
 
     async def notify(self, envelope: Envelope, version: str) -> None:
         """Take a modern client's notification to the back."""

@@ -39,17 +39,6 @@ CLIENT_SCENARIOS = [
     ("2026-07-28", "http-invalid-tool-headers"),
     ("2026-07-28", "json-schema-ref-no-deref"),
 ]
-OTHER_ERA = [
-    ("legacy", "2026-07-28", "tools_call"),
-    ("legacy", "2026-07-28", "request-metadata"),
-    ("legacy", "2026-07-28", "sep-2322-client-request-state"),
-    ("legacy", "2026-07-28", "http-standard-headers"),
-    ("legacy", "2026-07-28", "http-custom-headers"),
-    ("auto", "2025-11-25", "initialize"),
-    ("auto", "2025-11-25", "tools_call"),
-    ("auto", "2025-11-25", "elicitation-sep1034-client-defaults"),
-    ("auto", "2025-11-25", "sse-retry"),
-]
 DEFAULTS = '{"name":"John Doe","age":30,"score":95.5,"status":"active","verified":true}'
 SAID: dict[str, Any] = {
     "initialize": {"tools": []},
@@ -130,11 +119,3 @@ def test_client(through: str, revision: str, scenario: str) -> None:
     check_what_was_said(report, scenario)
     if through != "nothing":
         assert report.passed_ids() == client_report("nothing", revision, scenario).passed_ids()
-
-
-@pytest.mark.parametrize(("mode", "revision", "scenario"), OTHER_ERA)
-def test_client_of_the_other_era(mode: str, revision: str, scenario: str) -> None:
-    report = client_report("stdio" if mode == "legacy" else "http", revision, scenario, mode)
-    report.demand()
-    check_what_was_said(report, scenario)
-    assert report.passed_ids() == client_report("nothing", revision, scenario).passed_ids()

@@ -13,9 +13,10 @@ import pytest
 
 from isthmus.engine.gateway import Gateway
 from isthmus.limits import Limits
+from isthmus.transports.http_front.front import Front
 from isthmus.transports.http_front.guard import Guard
 from isthmus.transports.http_front.handler import Handler
-from isthmus.transports.http_front.protocol import Front, FrontProtocol
+from isthmus.transports.http_front.protocol import FrontProtocol
 from isthmus.transports.stdio_front import StdioFront
 from tests.engine.clients import META, LegacyClient, ModernClient, gateway, http, stdio
 from tests.engine.http_back import Exchange, HttpBack, answer, http_back

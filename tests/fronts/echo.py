@@ -69,7 +69,13 @@ class EchoRelay(Echo):
         self.ended: list[Session] = []
         self.refusal: Fault | None = None
 
-    async def relay(self, request: ModernRequest, port: Port, headers: Mapping[str, str] | None) -> None:
+    async def relay(
+        self,
+        request: ModernRequest,
+        port: Port,
+        headers: Mapping[str, str] | None,
+        task: asyncio.Task[None] | None = None,
+    ) -> None:
         """One modern request."""
         self.headers = headers
         params = {name: decode(raw) for name, raw in request.params.items()}

@@ -248,8 +248,8 @@ def test_a_stream_ends_with_its_session(kind: str) -> None:
                 before = len(asyncio.all_tasks())
                 assert (await ask(served.port, http("DELETE", Mcp_Session_Id=id))).status == 200
                 assert await peer.event() is None
-                await until(lambda: len(asyncio.all_tasks()) < before)
                 assert (await peer.ask(modern_post(call("echo")))).status == 200
+            await until(lambda: len(asyncio.all_tasks()) < before)
 
     run(scenario)
 

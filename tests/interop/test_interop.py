@@ -2,7 +2,6 @@
 
 import subprocess
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -11,8 +10,6 @@ from .peers import LEGACY_BIN, NPM_EVERYTHING, Cell, cells
 from .runs import Runs, no_process_left
 
 WAIT_AT_MOST = 110
-# One client's subscriptions ask for log messages too: the proxy then gives them a process that no call reaches.
-ALONE = {f"sdk2-auto-http-stdio-{server}" for server in ("everything", "typescript2")}
 TABLE = [(cell, number, feature) for cell in cells() for number, feature in enumerate(features(cell))]
 IDS = [f"{cell}-{number}-{feature.name}".replace(" ", "_") for cell, number, feature in TABLE]
 
@@ -33,13 +30,7 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield runs
 
 
-def case(name: str, cell: Cell, number: int, feature: Feature) -> Any:
-    is_alone = str(cell) in ALONE and feature.name in ("subscribe", "list changed")
-    marks = [pytest.mark.xfail(reason="a listening request with a log level has its own process")] if is_alone else []
-    return pytest.param(cell, number, feature, id=name, marks=marks)
-
-
-@pytest.mark.parametrize(("cell", "number", "feature"), [case(n, *c) for n, c in zip(IDS, TABLE, strict=True)])
+@pytest.mark.parametrize(("cell", "number", "feature"), TABLE, ids=IDS)
 def test_feature(runs: Runs, cell: Cell, number: int, feature: Feature) -> None:
     records = runs.result(cell, WAIT_AT_MOST)[number]
     for (step, expected), record in zip(feature.steps, records, strict=True):

@@ -14,17 +14,17 @@ from isthmus.types import Call
 class Deadlines:
     """Ends calls whose deadline has passed: their task is cancelled and `is_expired` says why."""
 
-    __slots__ = ("_at", "_timer", "_watched")
+    __slots__ = ("_at", "_timer", "_watched", "now")
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.now = loop.time
         self._watched: set[Call] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._at = float("inf")
 
     def watch(self, call: Call, deadline: float) -> None:
-        """Cancel the current task at `deadline` on the loop's clock, unless the call is forgotten or extended."""
+        """Cancel the call's task at `deadline` on the loop's clock, unless the call is forgotten or extended."""
         call.deadline = deadline
-        call.task = asyncio.current_task()
         self._watched.add(call)
         if deadline < self._at:
             self._arm(deadline)
@@ -40,7 +40,6 @@ class Deadlines:
             self._timer = None
             self._at = float("inf")
 
-
     def _arm(self, at: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -48,7 +47,7 @@ class Deadlines:
         self._timer = asyncio.get_running_loop().call_at(at, self._fire)
 
     def _fire(self) -> None:
-        now = asyncio.get_running_loop().time()
+        now = self.now()
         self._timer = None
         self._at = float("inf")
         for call in [call for call in self._watched if call.deadline <= now]:

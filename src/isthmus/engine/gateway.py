@@ -64,7 +64,7 @@ class Gateway:
         self.limits = bounds or Limits()
         self.name = target.name
         self.tasks = Tasks()
-        self.deadlines = Deadlines()
+        self.deadlines = Deadlines(asyncio.get_running_loop())
         self.ids: Correlator[None] = Correlator()
         self.server_info = None if keeps_identity else Raw(encode({"name": name, "version": __version__}))
         self.mirrored: dict[str, tuple[Mirrored, ...]] = {}
@@ -105,9 +105,15 @@ class Gateway:
 
     # -- modern -----------------------------------------------------------------------------------------------------
 
-    def relay(self, request: ModernRequest, port: Port, headers: Mapping[str, str] | None) -> Coroutine[Any, Any, None]:
-        """Take one modern request to the back and its answer to `port`; cancelling cancels it there."""
-        return modern.relay(self, request, port, headers)
+    def relay(
+        self,
+        request: ModernRequest,
+        port: Port,
+        headers: Mapping[str, str] | None,
+        task: asyncio.Task[None] | None = None,
+    ) -> Coroutine[Any, Any, None]:
+        """Take one modern request to the back and its answer to `port`; see `types.Relay`."""
+        return modern.relay(self, request, port, headers, task)
 
     async def notify(self, envelope: Envelope, version: str) -> None:
         """Take a modern client's notification to the back; a back that is not modern or not there gets none.

@@ -27,6 +27,7 @@ from isthmus.transports.http_back import error_code, post_modern
 from isthmus.types import Call, Port
 from isthmus.wire.codec import close_object, decode, one_line
 from isthmus.wire.envelope import INVALID_PARAMS, Envelope, error_message, result_message
+from isthmus.wire.headers import Headers
 
 if TYPE_CHECKING:
     from isthmus.engine.gateway import Gateway
@@ -111,17 +112,20 @@ class ModernCall(Call):
             edits.set_subscription(envelope, self._front_id)
 
 
-async def relay(gateway: "Gateway", request: ModernRequest, port: Port, headers: Mapping[str, str] | None) -> None:
+async def relay(
+    gateway: "Gateway",
+    request: ModernRequest,
+    port: Port,
+    headers: Mapping[str, str] | None,
+    task: asyncio.Task[None] | None,
+) -> None:
     """Take one modern request to the back and its answer to `port`. Cancelling cancels it at the back.
 
-    Args:
-        gateway: the back.
-        request: a request that was judged.
-        port: the way back to the client.
-        headers: the client's HTTP headers by lower-case name; None where its transport has none.
+    Args: see `types.Relay.relay`.
     """
     call = ModernCall(gateway, request, port)
-    now = asyncio.get_running_loop().time()
+    call.task = task or asyncio.current_task()
+    now = gateway.deadlines.now()
     endless = request.row.is_endless
     call.expires = now + (limits.LISTEN if endless else gateway.limits.call_most)
     gateway.deadlines.watch(call, call.expires if endless else now + gateway.limits.call)
@@ -171,13 +175,24 @@ def _mirrored(gateway: "Gateway", request: ModernRequest, headers: Mapping[str, 
     """The header lines that mirror the body. The values were checked against it or are made from it."""
     lines = gateway.header_lines(request.version, request.row.name, request.name)
     if headers is not None:
-        for name in [name for name in headers if name[:4] == "mcp-"]:
-            if name.startswith("mcp-param-") or (name == "mcp-name" and request.row.routed is None):
-                lines += name.encode("ascii") + b": " + headers[name].encode("latin-1") + b"\r\n"
-    elif request.row.name == "tools/call" and request.name in gateway.mirrored:
+        return lines + _relayed(headers, request)
+    if request.row.name == "tools/call" and request.name in gateway.mirrored:
         made = param_headers.mirror(gateway.mirrored[request.name], _arguments(request))
         for name, value in made.items():
             lines += name.encode("ascii") + b": " + value.encode("ascii") + b"\r\n"
+    return lines
+
+
+def _relayed(headers: Mapping[str, str], request: ModernRequest) -> bytes:
+    """The client's own header lines that go on: `Mcp-Param-*`, and an `Mcp-Name` that mirrors nothing we know."""
+    if type(headers) is Headers and headers.relayed is not None:
+        return headers.relayed
+    lines = b""
+    for name, value in headers.items():
+        if name.startswith("mcp-param-") or (name == "mcp-name" and request.row.routed is None):
+            lines += name.encode("ascii") + b": " + value.encode("latin-1") + b"\r\n"
+    if type(headers) is Headers:
+        headers.relayed = lines
     return lines
 
 

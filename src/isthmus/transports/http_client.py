@@ -69,7 +69,7 @@ class HttpClient:
         self._route = Route(name, self._origin, find_proxy(self._origin), limits.connect)
         self._fixed = _fixed_lines(name, self._origin.authority, headers)
         self._heads: dict[tuple[str, str], bytes] = {}
-        self._names = Known()
+        self._known: Known | None = None
         self._idle: list[Connection] = []
         self._used = 0
         self._queue: deque[asyncio.Future[Connection | None]] = deque()
@@ -245,7 +245,9 @@ class HttpClient:
 
     async def _open(self) -> Connection:
         """A fresh connection in a slot that the caller has."""
-        connection = Connection(self, self._name, self._limits.result, self._names)
+        if self._known is None:
+            self._known = Known(asyncio.get_running_loop())
+        connection = Connection(self, self._name, self._limits.result, self._known)
         try:
             if not self._closed:
                 await connect(self._route, connection)

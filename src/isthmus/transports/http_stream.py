@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from isthmus.limits import BODY_PIECES, BODY_TOGETHER, HEADS_REMEMBERED, POOL_IDLE, RESPONSE_HEAD
+from isthmus.transports.cork import Cork
 from isthmus.transports.http_response import EventStream, Failure, Response
 
 _TIMEOUT: Final = re.compile(r"\btimeout=([0-9]{1,6})\b", re.IGNORECASE)
@@ -45,9 +46,10 @@ class Known:
     A head that is byte for byte one that llhttp has read means the same again; its callbacks cost more than the rest.
     """
 
-    __slots__ = ("heads", "keys")
+    __slots__ = ("cork", "heads", "keys")
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.cork = Cork(loop)
         self.keys: dict[bytes, str] = {}
         self.heads: dict[bytes, tuple[dict[str, str], int]] = {}
 
@@ -59,7 +61,7 @@ class Connection(asyncio.Protocol):
         owner: the pool.
         name: the back's, for messages.
         bound: the largest body and the largest event, in bytes.
-        names: what all connections to a back have in common.
+        known: what all connections to a back have in common.
     """
 
     __slots__ = (
@@ -69,11 +71,12 @@ class Connection(asyncio.Protocol):
         "_extra",
         "_failure",
         "_fields",
+        "_held",
         "_is_large",
         "_keep",
         "_keep_text",
+        "_known",
         "_name",
-        "_names",
         "_owner",
         "_parser",
         "_paused",
@@ -91,11 +94,11 @@ class Connection(asyncio.Protocol):
         "served",
     )
 
-    def __init__(self, owner: Owner, name: str, bound: int, names: Known) -> None:
+    def __init__(self, owner: Owner, name: str, bound: int, known: Known) -> None:
         self._owner = owner
         self._name = name
         self._bound = bound
-        self._names = names
+        self._known = known
         self.loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._parser: HttpResponseParser | None = None
@@ -107,6 +110,7 @@ class Connection(asyncio.Protocol):
         self._blocks: list[bytes] = []
         self._size = 0
         self._quiet = 0
+        self._held = b""
         self._is_large = False
         self._keep = False
         self._done = False
@@ -133,12 +137,19 @@ class Connection(asyncio.Protocol):
             self._fail(self._closed_failure(None))
         elif len(body) <= BODY_TOGETHER:
             self._is_large = False
-            transport.write(head + body)
+            self._held = head + body
+            self._known.cork.hold(self)
         else:
             self._is_large = True
             transport.write(head)
             transport.write(body)
         return waiter
+
+    def uncork(self) -> None:
+        """Write the request that was held back to the end of the loop's turn."""
+        if self._held and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(self._held)
+        self._held = b""
 
     def abandon(self, waiter: "asyncio.Future[Response | Failure] | None" = None) -> None:
         """Give the exchange up and close the connection at once; nothing happens if `waiter` is another exchange's."""
@@ -216,7 +227,7 @@ class Connection(asyncio.Protocol):
         if self._waiter is None or self._is_large:
             return False
         at = data.find(b"\r\n\r\n") + 4
-        known = self._names.heads.get(data[:at])
+        known = self._known.heads.get(data[:at])
         if known is None or len(data) - at != known[1]:
             return False
         self._response = response = Response(200, known[0])
@@ -233,9 +244,9 @@ class Connection(asyncio.Protocol):
         headers = response.headers
         is_whole = len(data) - at == len(response.body) <= self._bound and not self._extra
         if is_whole and "content-length" in headers and "keep-alive" not in headers:
-            if len(self._names.heads) >= HEADS_REMEMBERED:
-                self._names.heads.clear()
-            self._names.heads[data[:at]] = (headers, len(response.body))
+            if len(self._known.heads) >= HEADS_REMEMBERED:
+                self._known.heads.clear()
+            self._known.heads[data[:at]] = (headers, len(response.body))
 
     def eof_received(self) -> None:
         self._owner.unlist(self)
@@ -268,7 +279,7 @@ class Connection(asyncio.Protocol):
                 self._failure = Failure(f"{self._name} switched to another protocol; check that its URL is right.")
             fields.clear()
             return
-        names = self._names.keys
+        names = self._known.keys
         headers: dict[str, str] = {}
         for name, value in fields:
             key = names.get(name) or self._new_name(name)
@@ -321,8 +332,8 @@ class Connection(asyncio.Protocol):
     def _new_name(self, name: bytes) -> str:
         """The key for a header's name; names are remembered, as a back sends the same ones again and again."""
         key = name.decode("latin-1").lower()
-        if len(self._names.keys) < 128:
-            self._names.keys[name] = key
+        if len(self._known.keys) < 128:
+            self._known.keys[name] = key
         return key
 
     def _heed_keep_alive(self, text: str) -> None:

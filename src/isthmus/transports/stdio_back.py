@@ -305,7 +305,7 @@ class ModernStdio:
             WrongEra: the back is legacy.
             BackUnavailable, BackFault: there is no answer and there will be none.
         """
-        wants_logs = self._stray is None and LOG_LEVEL_KEY in request.meta
+        wants_logs = self._stray is None and LOG_LEVEL_KEY in request.meta and not request.row.is_endless
         pipe = self._fitting(wants_logs) or await self._pipe(wants_logs, probe)
         if PROGRESS_KEY in request.meta:
             request.meta[PROGRESS_KEY] = Raw(str(call.id).encode())

@@ -433,7 +433,7 @@ class StdioFront:
         """An error without an id exists only from 2025-11-25 on; older clients get a line on stderr."""
         version = self._session.version if self._session is not None else MODERN[-1]
         if malformed.id is None and not has_unaddressed_errors(version):
-            print(f"isthmus: a message was refused: {malformed.why}", file=sys.stderr)
+            sys.stderr.write(f"isthmus: a message was refused: {malformed.why}\n")
         else:
             self._port.answer(error_message(malformed.id, malformed.code, malformed.why), 200)
 

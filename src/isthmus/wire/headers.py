@@ -14,6 +14,19 @@ _PLAIN: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?\Z")
 _BASE64: Final = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\Z")
 
 
+class Headers(dict[str, str]):
+    """A message's header fields by lower-case name, repeated ones joined by ", "; nobody changes them.
+
+    `relayed`: the lines made from them that a proxy sends on, kept by whoever made them.
+    """
+
+    __slots__ = ("relayed",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relayed: bytes | None = None
+
+
 def encode_value(value: str) -> str:
     """The header's value for `value`: itself where it is safe ASCII, else its base64 form."""
     marked = value.startswith(_PREFIX) and value.endswith(_SUFFIX)

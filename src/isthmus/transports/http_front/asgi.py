@@ -16,6 +16,7 @@ from isthmus import limits
 from isthmus.limits import Limits
 from isthmus.transports.http_front.request import ONCE, Request
 from isthmus.wire.envelope import INTERNAL_ERROR, INVALID_REQUEST, error_message
+from isthmus.wire.headers import Headers
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -57,7 +58,7 @@ class AsgiFront:
         if request is None:
             await sink.pump()
             return
-        handling = asyncio.ensure_future(self._handle(request, sink))
+        handling = sink.task = asyncio.get_running_loop().create_task(self._handle(request, sink))
         handling.add_done_callback(sink.finish)
         watching = asyncio.ensure_future(_watch(receive, sink))
         try:
@@ -129,8 +130,8 @@ class AsgiFront:
         return None
 
 
-def _headers(scope: Scope) -> dict[str, str]:
-    headers: dict[str, str] = {}
+def _headers(scope: Scope) -> Headers:
+    headers = Headers()
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1").strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
@@ -159,6 +160,7 @@ class AsgiSink:
         self._has_begun = False
         self._is_left = False
         self.gone: Callable[[], object] | None = None
+        self.task: asyncio.Task[None] | None = None
 
     @property
     def is_closed(self) -> bool:

@@ -68,6 +68,7 @@ class Handler:
         self._listening: dict[PostPort, tuple[asyncio.Task[Any], bytes]] = {}
         self._accepts: dict[str | None, tuple[bool, bool]] = {}
         self._opening = 0
+        self._loop = asyncio.get_running_loop()
         self.is_draining = False
 
     def handle(self, request: Request, sink: Sink) -> Coroutine[Any, Any, None]:
@@ -143,7 +144,10 @@ class Handler:
         elif isinstance(message, Batch):
             await self._batch(message, request, sink, streams, lines)
         elif is_modern or _has_modern_meta(message, request):
-            await self._modern(message, request, sink, streams, lines)
+            if message.kind is Kind.REQUEST:
+                await self._modern(message, request, sink, streams, lines)
+            else:
+                await self._modern_other(message, request, sink, lines)
         else:
             await self._legacy(message, request, sink, streams, lines)
 
@@ -160,13 +164,6 @@ class Handler:
         return known
 
     async def _modern(self, message: Envelope, request: Request, sink: Sink, streams: bool, lines: bytes) -> None:
-        if message.kind is Kind.ANSWER:
-            why = "A client of this revision must not send responses; answer by calling again with inputResponses."
-            sink.respond(400, JSON_LINES + lines, error_message(None, INVALID_REQUEST, why))
-            return
-        if message.kind is Kind.NOTIFICATION:
-            await self._modern_notification(message, request, sink, lines)
-            return
         judged = judge_modern(message, request.headers)
         if isinstance(judged, Refusal):
             body = error_message(message.id, judged.code, judged.why, judged.data)
@@ -175,22 +172,26 @@ class Handler:
         if judged.row.is_endless and not streams:
             _refuse(sink, 406, INVALID_REQUEST, "Listening needs Accept: text/event-stream.", lines)
             return
-        task = asyncio.current_task()
+        task = sink.task
         sink.gone = task.cancel if task is not None else None
-        port = PostPort(sink, streams, lines, asyncio.get_running_loop().time())
+        port = PostPort(sink, streams, lines, self._loop.time())
         self._ports.add(port)
         if judged.row.is_endless and task is not None and message.id is not None:
             self._listening[port] = (task, message.id)
             if self.is_draining:
                 self.drain()
         try:
-            await self._relay.relay(judged, port, request.headers)
+            await self._relay.relay(judged, port, request.headers, task)
         finally:
             self._ports.discard(port)
             if judged.row.is_endless:
                 self._listening.pop(port, None)
 
-    async def _modern_notification(self, message: Envelope, request: Request, sink: Sink, lines: bytes) -> None:
+    async def _modern_other(self, message: Envelope, request: Request, sink: Sink, lines: bytes) -> None:
+        if message.kind is Kind.ANSWER:
+            why = "A client of this revision must not send responses; answer by calling again with inputResponses."
+            sink.respond(400, JSON_LINES + lines, error_message(None, INVALID_REQUEST, why))
+            return
         version = request.headers.get("mcp-protocol-version", "")
         if version not in MODERN:
             body = error_message(None, UNSUPPORTED_VERSION, "Unsupported protocol version", unsupported(version))

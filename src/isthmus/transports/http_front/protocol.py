@@ -8,87 +8,30 @@ understood is answered once and the connection closed, because nobody knows wher
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
-from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import httptools
 
 from isthmus import limits
-from isthmus.limits import Limits
+from isthmus.transports.http_front.front import Front
 from isthmus.transports.http_front.request import ONCE, Request
 from isthmus.wire.envelope import INTERNAL_ERROR, INVALID_REQUEST, error_message
+from isthmus.wire.headers import Headers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _BETWEEN: Final = 0
 _IN_HEAD: Final = 1
 _IN_BODY: Final = 2
 _NEVER: Final = float("inf")
+_FAILED: Final = (500, "Internal error.")
+_STOPPING: Final = (503, "The proxy is stopping. Try again later.")
 _log: Final = logging.getLogger("isthmus.front")
 _STATUS_LINE: Final = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n".encode() for each in HTTPStatus}
 _CHUNK_END: Final = b"\r\n"
 _LAST_CHUNK: Final = b"0\r\n\r\n"
-
-
-class Front:
-    """What the connections of one listening endpoint share.
-
-    Args:
-        handle: answers a request (`Handler.handle`).
-        bounds: sizes and times of requests.
-    """
-
-    def __init__(
-        self,
-        handle: Callable[[Request, "FrontProtocol"], Coroutine[Any, Any, None]],
-        bounds: Limits,
-    ) -> None:
-        self.handle = handle
-        self.limits = bounds
-        self.connections: set[FrontProtocol] = set()
-        self.running: set[asyncio.Task[None]] = set()
-        self._heads: dict[bytes, Request] = {}
-        self.is_stopping = False
-        self.date_line = b""
-        self.now = 0.0
-        self.tick(asyncio.get_running_loop().time())
-
-    def tick(self, now: float) -> None:
-        """To be called every second."""
-        self.now = now
-        self.date_line = b"Date: " + formatdate(usegmt=True).encode() + b"\r\n"
-        for connection in list(self.connections):
-            if now > connection.deadline:
-                connection.expire()
-            elif now > connection.stalls:
-                connection.check_progress()
-
-    async def close(self) -> None:
-        """Cancel the requests that are still being answered, and wait for them."""
-        for task in list(self.running):
-            task.cancel()
-        await asyncio.gather(*self.running, return_exceptions=True)
-
-    def recall(self, data: bytes) -> Request | None:
-        """The whole request that `data` is, if its head is one that was read before; None if that can't be told.
-
-        A head that is byte for byte one that llhttp has read and the handler has admitted means the same again, so
-        that neither has to look at it twice. What is not exactly one whole request is left to llhttp.
-        """
-        at = data.find(b"\r\n\r\n") + 4
-        known = self._heads.get(data[:at])
-        if known is None or len(data) - at != int(known.headers["content-length"]):
-            return None
-        request = Request(known.verb, known.path, known.query, known.headers, data[at:])
-        request.admission = known.admission
-        return request
-
-    def remember(self, head: bytes, request: Request) -> None:
-        """Keep a head for `recall`; all are forgotten when there are too many."""
-        if len(self._heads) >= limits.HEADS_REMEMBERED:
-            self._heads.clear()
-        request.body = b""
-        self._heads[head] = request
 
 
 class FrontProtocol(asyncio.Protocol):
@@ -105,7 +48,10 @@ class FrontProtocol(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[tuple[Request, bool, bool]] = deque()
         self._refusal: tuple[int, str] | None = None
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
+        self._next: asyncio.Future[Request] | None = None
+        self._turn = 0
+        self._held = b""
         self._loop = asyncio.get_running_loop()
         self._request: Request | None = None
         self._chunk = b""
@@ -143,7 +89,9 @@ class FrontProtocol(asyncio.Protocol):
         self._front.connections.discard(self)
         self._connections.discard(self)
         self.resume_writing()
-        if self._is_busy and self.gone is not None:
+        if self._next is not None and self.task is not None:
+            self.task.cancel()
+        elif self._is_busy and self.gone is not None:
             self.gone()
         self.gone = None
 
@@ -193,8 +141,8 @@ class FrontProtocol(asyncio.Protocol):
 
     def cut(self) -> None:
         """Nothing is waited for any more: what is not answered is refused, and its handler cancelled."""
-        if self._task is not None:
-            self._task.cancel()
+        if self.task is not None:
+            self.task.cancel()
         if self._is_streaming:
             self._abort()
         elif self._is_busy:
@@ -297,22 +245,33 @@ class FrontProtocol(asyncio.Protocol):
         """Send a whole response."""
         if self._transport is None or not self._is_busy:
             return
+        if self._held:
+            self.uncork()
         length = b"" if status in (204, 304) else b"Content-Length: %d\r\n" % len(body)
         ending = b"\r\n" if self._keeps_alive else b"Connection: close\r\n\r\n"
         head = _STATUS_LINE[status] + self._front.date_line + lines + length + ending
         if self._is_head_only:
             self._transport.write(head)
         elif len(body) < limits.PIECE_BYTES:
-            self._transport.write(head + body)
+            self._held = head + body
+            self._front.cork.hold(self)
         else:
             self._transport.write(head)
             self._transport.write(body)
         self._finish()
 
+    def uncork(self) -> None:
+        """Write the response that was held back to the end of the loop's turn."""
+        if self._held and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(self._held)
+        self._held = b""
+
     def begin(self, status: int, lines: bytes) -> None:
         """Send the head of a response that streams."""
         if self._transport is None or not self._is_busy:
             return
+        if self._held:
+            self.uncork()
         self._is_streaming = True
         if self._is_http_1_0:
             self._keeps_alive = False
@@ -372,7 +331,7 @@ class FrontProtocol(asyncio.Protocol):
 
     def _reset(self) -> None:
         self._url = b""
-        self._headers: dict[str, str] = {}
+        self._headers = Headers()
         self._fields = 0
         self._fields_size = 0
         self._body = []
@@ -385,26 +344,46 @@ class FrontProtocol(asyncio.Protocol):
         self._is_head_only = request.verb == "HEAD"
         self._keeps_alive = keeps_alive and not self._front.is_stopping
         self.deadline = _NEVER
-        task = self._task = self._loop.create_task(self._front.handle(request, self))
-        self._front.running.add(task)
-        task.add_done_callback(self._handled)
+        if self._next is not None:
+            self._next.set_result(request)
+            self._next = None
+        else:
+            self._turn += 1
+            self.task = self._loop.create_task(self._serve(request, self._turn))
+            self._front.running.add(self.task)
+            self.task.add_done_callback(self._front.running.discard)
 
-    def _handled(self, task: asyncio.Task[None]) -> None:
-        """A handler that ended without a whole response failed."""
-        self._front.running.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("A request could not be handled; this is a bug of isthmus.", exc_info=error)
-        if task is not self._task:
-            return
-        self._task = None
-        if not self._is_busy or self._transport is None:
-            return
+    async def _serve(self, request: Request, turn: int) -> None:
+        """Handle requests, one after the other: a task for each would cost more than its parsing.
+
+        A request that comes while the handler of the one before is still at work, with its response sent, gets a task
+        of its own, and this one ends after that work.
+        """
+        while True:
+            error = None
+            try:
+                await self._front.handle(request, self)
+            except asyncio.CancelledError:
+                error = _STOPPING
+            except Exception:
+                _log.exception("A request could not be handled; this is a bug of isthmus.")
+                error = _FAILED
+            if turn != self._turn:
+                return
+            if self._is_busy and self._transport is not None:
+                self._fail(error or _FAILED)
+            if error is not None or self.is_closed:
+                self._turn += 1
+                return
+            self._next = self._loop.create_future()
+            request = await self._next
+
+    def _fail(self, error: tuple[int, str]) -> None:
+        """The handler ended without a whole response."""
         if self._is_streaming:
             self._abort()
-        elif task.cancelled():
-            self._refuse(503, "The proxy is stopping. Try again later.", INTERNAL_ERROR)
         else:
-            self._refuse(500, "Internal error.", INTERNAL_ERROR)
+            self._refuse(*error, INTERNAL_ERROR)
 
     def _finish(self) -> None:
         self._is_busy = False
@@ -434,6 +413,7 @@ class FrontProtocol(asyncio.Protocol):
         """Invite a body that waits for it, but never into the middle of another response."""
         if self._owes_continue and not self._is_busy and self._transport is not None:
             self._owes_continue = False
+            self.uncork()
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _ignore_upgrade(self, rest: bytes) -> None:
@@ -479,6 +459,7 @@ class FrontProtocol(asyncio.Protocol):
         self.deadline = _NEVER
         if self._transport is None:
             return
+        self.uncork()
         if lingers and self._is_broken and self._transport.can_write_eof():
             self._transport.write_eof()
             self.deadline = self._front.now + limits.LINGER

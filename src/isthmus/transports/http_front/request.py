@@ -1,5 +1,6 @@
 """What a shell gives to the handler: the request as a value, and where the response goes."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
@@ -40,6 +41,8 @@ class Sink(Protocol):
     """
 
     gone: Callable[[], object] | None
+    task: asyncio.Task[None] | None
+    """The task that answers the request."""
 
     @property
     def is_closed(self) -> bool:

@@ -10,8 +10,9 @@ from typing import Any
 
 from isthmus.errors import ConfigError
 from isthmus.limits import Limits
+from isthmus.transports.http_front.front import Front
 from isthmus.transports.http_front.handler import Handler
-from isthmus.transports.http_front.protocol import Front, FrontProtocol
+from isthmus.transports.http_front.protocol import FrontProtocol
 
 
 def bind(host: str, port: int) -> socket.socket:

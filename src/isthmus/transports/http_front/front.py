@@ -1,0 +1,91 @@
+"""What the connections of one listening endpoint share: its handler, its clock, and the heads it has read before."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from email.utils import formatdate
+from typing import Any, Protocol
+
+from isthmus import limits
+from isthmus.limits import Limits
+from isthmus.transports.cork import Cork
+from isthmus.transports.http_front.request import Request
+
+
+class Connection(Protocol):
+    """A connection, as the clock sees it."""
+
+    deadline: float
+    """The moment, by the front's clock, at which what the connection waits for must have come."""
+    stalls: float
+    """The moment at which a client that does not read must have read something."""
+
+    def expire(self) -> None:
+        """`deadline` has passed."""
+
+    def check_progress(self) -> None:
+        """`stalls` has passed."""
+
+    def cut(self) -> None:
+        """Nothing is waited for any more."""
+
+
+class Front:
+    """What the connections of one listening endpoint share.
+
+    Args:
+        handle: answers a request (`Handler.handle`).
+        bounds: sizes and times of requests.
+    """
+
+    def __init__(
+        self,
+        handle: Callable[[Request, Any], Coroutine[Any, Any, None]],
+        bounds: Limits,
+    ) -> None:
+        self.handle = handle
+        self.limits = bounds
+        self.connections: set[Connection] = set()
+        self.running: set[asyncio.Task[None]] = set()
+        self.cork = Cork(asyncio.get_running_loop())
+        self._heads: dict[bytes, Request] = {}
+        self.is_stopping = False
+        self.date_line = b""
+        self.now = 0.0
+        self.tick(asyncio.get_running_loop().time())
+
+    def tick(self, now: float) -> None:
+        """To be called every second."""
+        self.now = now
+        self.date_line = b"Date: " + formatdate(usegmt=True).encode() + b"\r\n"
+        for connection in list(self.connections):
+            if now > connection.deadline:
+                connection.expire()
+            elif now > connection.stalls:
+                connection.check_progress()
+
+    async def close(self) -> None:
+        """Cancel the requests that are still being answered, and wait for them."""
+        for task in list(self.running):
+            task.cancel()
+        await asyncio.gather(*self.running, return_exceptions=True)
+
+    def recall(self, data: bytes) -> Request | None:
+        """The whole request that `data` is, if its head is one that was read before; None if that can't be told.
+
+        A head that is byte for byte one that llhttp has read and the handler has admitted means the same again, so
+        that neither has to look at it twice. What is not exactly one whole request is left to llhttp.
+        """
+        at = data.find(b"\r\n\r\n") + 4
+        known = self._heads.get(data[:at])
+        if known is None or len(data) - at != int(known.headers["content-length"]):
+            return None
+        request = Request(known.verb, known.path, known.query, known.headers, data[at:])
+        request.admission = known.admission
+        return request
+
+    def remember(self, head: bytes, request: Request) -> None:
+        """Keep a head for `recall`; all are forgotten when there are too many."""
+        if len(self._heads) >= limits.HEADS_REMEMBERED:
+            self._heads.clear()
+        request.body = b""
+        self._heads[head] = request
