@@ -5,9 +5,8 @@ import random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import Raw
 
-from isthmus.protocol.edits import set_server_info, with_id
+from isthmus.protocol.edits import ServerInfo, set_server_info, with_id
 from isthmus.protocol.judge import ModernRequest, judge_modern
 from isthmus.wire.codec import parse
 from isthmus.wire.envelope import Envelope
@@ -90,7 +89,7 @@ def test_who_answers_is_all_that_a_result_gets(result: list[tuple[str, str]], sp
     text = write_object([('"jsonrpc"', '"2.0"'), ('"id"', "1"), ('"result"', write_object(result, space))], space)
     message = parse(text.encode())
     assert isinstance(message, Envelope), message
-    set_server_info(message, Raw(b'{"name":"i"}'))
+    set_server_info(message, ServerInfo({"name": "i"}))
     added = ('"_meta"', '{"io.modelcontextprotocol/serverInfo":{"name":"i"}}')
     raw = tokens(bytes(message.members["result"]))
     as_opened = tokens(write_object([*collapsed(result), added], "").encode())

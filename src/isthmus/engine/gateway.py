@@ -27,7 +27,7 @@ from isthmus.transports.target import HttpTarget, Target
 from isthmus.transports.watchdog import Watchdog
 from isthmus.types import Collect, Port, Session, Strays
 from isthmus.version import __version__
-from isthmus.wire.codec import close_object, decode, encode, one_line, open_object
+from isthmus.wire.codec import close_object, decode, one_line, open_object
 from isthmus.wire.envelope import INTERNAL_ERROR, METHOD_NOT_FOUND, Envelope, request_message
 from isthmus.wire.headers import encode_value
 
@@ -66,7 +66,7 @@ class Gateway:
         self.tasks = Tasks()
         self.deadlines = Deadlines(asyncio.get_running_loop())
         self.ids: Correlator[None] = Correlator()
-        self.server_info = None if keeps_identity else Raw(encode({"name": name, "version": __version__}))
+        self.server_info = None if keeps_identity else edits.ServerInfo({"name": name, "version": __version__})
         self.mirrored: dict[str, tuple[Mirrored, ...]] = {}
         self.client: HttpClient | None = None
         self.has_answered = False

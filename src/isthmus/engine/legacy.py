@@ -71,7 +71,7 @@ class LegacySession:
         front_id = envelope.id or b"null"
         answer = await self._open()
         if self._gateway.server_info is not None:
-            edits.set_member(answer, "serverInfo", self._gateway.server_info)
+            edits.set_member(answer, "serverInfo", self._gateway.server_info.raw)
         return one_line(edits.with_id(answer, front_id))
 
     async def request(self, envelope: Envelope, port: Port) -> None:

@@ -90,7 +90,7 @@ class ModernCall(Call):
             self.is_answered = True
             meta: dict[str, Raw] = {SUBSCRIPTION_KEY: Raw(self._front_id)}
             if self._gateway.server_info is not None:
-                meta[SERVER_INFO_KEY] = self._gateway.server_info
+                meta[SERVER_INFO_KEY] = self._gateway.server_info.raw
             self._port.answer(result_message(self._front_id, {"resultType": "complete", "_meta": meta}), 200)
 
     async def drain(self) -> None:
@@ -130,7 +130,11 @@ async def relay(
     call.expires = now + (limits.LISTEN if endless else gateway.limits.call_most)
     gateway.deadlines.watch(call, call.expires if endless else now + gateway.limits.call)
     try:
-        await _send(gateway, call, request, headers)
+        if headers is None or gateway.client is None or gateway.is_modern is not True or gateway.mirrored:
+            await _send(gateway, call, request, headers)
+        else:
+            extra = _mirrored(gateway, request, headers)
+            await post_modern(gateway.client, gateway.name, call, request.write(call.id), extra)
     except asyncio.CancelledError:
         if not call.is_expired or call.task is None or call.task.uncancel() > 0:
             raise

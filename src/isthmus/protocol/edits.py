@@ -1,8 +1,7 @@
 """The edits that a message may get on its way, each at one named path. Everything else of it stays as it came."""
 
-import re
 from collections.abc import Container
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
@@ -12,8 +11,6 @@ from isthmus.protocol.param_headers import ANNOTATION, Mirrored, read_schema
 from isthmus.wire.codec import close_object, decode, encode, identify, open_object, string
 from isthmus.wire.envelope import Envelope, Members
 
-_NOT_EMPTY: Final = re.compile(rb'\{[ \t\r\n]*"')
-_SERVER_INFO: Final = SERVER_INFO_KEY.encode()
 _ANNOTATION: Final = ANNOTATION.encode()
 
 
@@ -23,20 +20,30 @@ def with_id(envelope: Envelope, id: bytes) -> bytes:
     return close_object(envelope.members)
 
 
-def set_server_info(envelope: Envelope, info: Raw) -> None:
+class ServerInfo:
+    """Who answers, as JSON: `raw` the object, `tail` what follows the last member of a result without `_meta`."""
+
+    __slots__ = ("raw", "tail")
+
+    def __init__(self, info: dict[str, Any]) -> None:
+        self.raw = Raw(encode(info))
+        self.tail = b',"_meta":{"' + SERVER_INFO_KEY.encode() + b'":' + bytes(self.raw) + b"}}"
+
+
+def set_server_info(envelope: Envelope, info: ServerInfo) -> None:
     """Say who answers. Path: `result._meta["io.modelcontextprotocol/serverInfo"]`.
 
     A result in which no `_meta` stands anywhere, however spelled, gets one as its last member without being opened.
     """
     raw = bytes(envelope.members["result"])
-    if b"_meta" not in raw and b"\\u" not in raw and _NOT_EMPTY.match(raw):
-        envelope.members["result"] = Raw(b'%b,"_meta":{"%b":%b}}' % (raw[:-1], _SERVER_INFO, bytes(info)))
+    if raw[:2] == b'{"' and b"_meta" not in raw and (envelope.is_plain or b"\\u" not in raw):
+        envelope.members["result"] = Raw(raw[:-1] + info.tail)
         return
     result = _result(envelope)
     if result is not None:
         meta = _meta(result)
         if meta is not None:
-            meta[SERVER_INFO_KEY] = info
+            meta[SERVER_INFO_KEY] = info.raw
             _put(envelope, "result", result, meta)
 
 

@@ -5,7 +5,7 @@ Order: required `_meta`, headers, version, method; parameters are the back's to 
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from msgspec import Raw
 
@@ -17,7 +17,7 @@ from isthmus.protocol.names import (
     VERSION_KEY,
 )
 from isthmus.protocol.versions import MODERN, Era
-from isthmus.wire.codec import close_object, open_object, string
+from isthmus.wire.codec import close_object, close_objects, open_object, string
 from isthmus.wire.envelope import INVALID_PARAMS, METHOD_NOT_FOUND, Envelope, Members
 from isthmus.wire.headers import decode_value
 
@@ -51,10 +51,15 @@ class ModernRequest:
 
     def write(self, id: int) -> bytes:
         """The request under another id, written from the members it was judged by."""
-        self.params["_meta"] = Raw(close_object(self.meta))
         members = self.envelope.members
+        members["id"] = Raw(b"%d" % id)
+        if self.envelope.is_plain:
+            nested = cast("dict[str, Any]", members)
+            nested["params"] = params = cast("dict[str, Any]", self.params)
+            params["_meta"] = self.meta
+            return close_objects(nested)
+        self.params["_meta"] = Raw(close_object(self.meta))
         members["params"] = Raw(close_object(self.params))
-        members["id"] = Raw(str(id).encode())
         return close_object(members)
 
 

@@ -68,7 +68,7 @@ class HttpClient:
         self._limits = limits
         self._route = Route(name, self._origin, find_proxy(self._origin), limits.connect)
         self._fixed = _fixed_lines(name, self._origin.authority, headers)
-        self._heads: dict[tuple[str, str], bytes] = {}
+        self._heads: dict[str, bytes] = {}
         self._known: Known | None = None
         self._idle: list[Connection] = []
         self._used = 0
@@ -96,9 +96,21 @@ class HttpClient:
             BackUnavailable: nothing of the request arrived.
             BackFault: the response can't be used, or there was none.
         """
-        head = self._heads.get((verb, self._target)) or self._make_head(verb, self._target)
+        head = self._heads.get(verb) or self._make_head(verb, self._target)
         extra = b"%bContent-Length: %d\r\n\r\n" % (extra, len(body)) if body or verb == "POST" else extra + b"\r\n"
-        response = await self._exchange(head + extra, body, repeatable)
+        connection = self._take_idle() or await self._acquire()
+        was_used = connection.served > 0
+        waiter = connection.start(head + extra, body)
+        try:
+            outcome = await waiter
+        except BaseException:
+            connection.abandon(waiter)
+            raise
+        if type(outcome) is Response:
+            response = outcome
+        else:
+            assert type(outcome) is Failure
+            response = await self._repeat(outcome, head + extra, body, repeatable and was_used)
         if response.status not in _REDIRECTING:
             return response
         target = self._target
@@ -106,7 +118,7 @@ class HttpClient:
             if response.status not in _REDIRECTING or "location" not in response.headers:
                 return response
             target = self._redirected(verb, target, response)
-            response = await self._exchange(self._make_head(verb, target) + extra, body, repeatable)
+            response = await self._exchange(self._make_head(verb, target) + extra, body)
         if response.status not in _REDIRECTING:
             return response
         raise BackFault(f"{self._name} redirected {REDIRECTS + 1} times in a row; give the URL where that ends.")
@@ -175,26 +187,28 @@ class HttpClient:
         if self._emptied is not None and not self._sockets and not self._emptied.done():
             self._emptied.set_result(None)
 
-    async def _exchange(self, head: bytes, body: bytes, repeatable: bool) -> Response:
-        connection = self._take_idle() or await self._acquire()
-        while True:
-            may_repeat = repeatable and connection.served > 0
-            waiter = connection.start(head, body)
-            try:
-                outcome = await waiter
-            except BaseException:
-                connection.abandon(waiter)
-                raise
-            if type(outcome) is Response:
-                return outcome
-            assert type(outcome) is Failure
-            if not (outcome.stale and may_repeat):
-                raise BackFault(outcome.why) from outcome.error
-            repeatable = False
-            connection = await self._acquire()
-            if connection.served:
-                connection.abort()
-                connection = await self._open()
+    async def _repeat(self, failure: Failure, head: bytes, body: bytes, may_repeat: bool) -> Response:
+        """The outcome of another try, where one may be made."""
+        if not (failure.stale and may_repeat):
+            raise BackFault(failure.why) from failure.error
+        return await self._exchange(head, body)
+
+    async def _exchange(self, head: bytes, body: bytes) -> Response:
+        """One try on a fresh connection."""
+        connection = await self._acquire()
+        if connection.served:
+            connection.abort()
+            connection = await self._open()
+        waiter = connection.start(head, body)
+        try:
+            outcome = await waiter
+        except BaseException:
+            connection.abandon(waiter)
+            raise
+        if type(outcome) is Response:
+            return outcome
+        assert type(outcome) is Failure
+        raise BackFault(outcome.why) from outcome.error
 
     def _take_idle(self) -> Connection | None:
         while self._idle:
@@ -284,7 +298,7 @@ class HttpClient:
         if self._route.is_forwarded and self._route.proxy is not None:
             head += self._route.proxy.authorization
         if target == self._target:
-            self._heads[verb, target] = head
+            self._heads[verb] = head
         return head
 
     def _redirected(self, verb: str, target: str, response: Response) -> str:

@@ -10,6 +10,7 @@ judged. Everything else is copied as bytes. `tests/property/test_lossless.py` ch
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -23,6 +24,8 @@ _decode_string: Final = msgspec.json.Decoder(str).decode
 _decode_items: Final = msgspec.json.Decoder(list[Raw]).decode
 _encode: Final = msgspec.json.Encoder().encode
 _INTEGER: Final = re.compile(rb"-?(?:0|[1-9][0-9]*)\Z")
+_methods: Final[dict[bytes, str]] = {}
+_METHODS_KEPT: Final = 128
 _NULL: Final = Raw(b"null")
 _BRACE: Final = ord("{")
 _REFUSED: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
@@ -53,6 +56,11 @@ def close_object(members: Members) -> bytes:
     """The JSON text of opened members; names keep the spelling they came with."""
     if type(members) is OddMembers:
         return members.emit()
+    return _encode(members)
+
+
+def close_objects(members: Mapping[str, Any]) -> bytes:
+    """The JSON text of opened members of which some are opened objects again; all names are plain."""
     return _encode(members)
 
 
@@ -168,20 +176,18 @@ def _say(error: BaseException) -> str:
 
 def _judge(members: Members, is_plain: bool) -> "Envelope | Malformed":
     """Sort the members into a request, a notification or an answer, by JSON-RPC 2.0 §4 and §5 and MCP's basic/index."""
-    raw_id = members.get("id")
+    raw_id, version, raw_method = members.get("id"), members.get("jsonrpc"), members.get("method")
     token: bytes | None = None
     key: int | str | None = None
     if raw_id is not None:
         token = bytes(raw_id)
-        key = identify(token)
+        key = int(token) if token.isdigit() and len(token) < 16 else identify(token)
         if key is None and not (token == b"null" and "method" not in members):
             return Malformed(INVALID_REQUEST, "An id must be a string or an integer.")
-    version = members.get("jsonrpc")
     if version is None or (version != _VERSION and string(version) != "2.0"):
         return Malformed(INVALID_REQUEST, 'The member "jsonrpc" must be "2.0".', token)
-    raw_method = members.get("method")
     if raw_method is not None:
-        method = string(raw_method)
+        method = _method_of(raw_method)
         if method is None:
             return Malformed(INVALID_REQUEST, "A method must be a string.", token)
         params = members.get("params")
@@ -191,6 +197,17 @@ def _judge(members: Members, is_plain: bool) -> "Envelope | Malformed":
     if ("result" in members) == ("error" in members):
         return Malformed(INVALID_REQUEST, "A message has a method, a result or an error.", token)
     return Envelope(Kind.ANSWER, members, "", token, key, is_plain)
+
+
+def _method_of(raw: Raw) -> str | None:
+    """A method's name; the same few come again and again."""
+    text = bytes(raw)
+    name = _methods.get(text)
+    if name is None:
+        name = string(text)
+        if name is not None and len(_methods) < _METHODS_KEPT and len(text) < 64:
+            _methods[text] = name
+    return name
 
 
 def _is_object_or_null(raw: Raw) -> bool:

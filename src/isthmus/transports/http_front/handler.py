@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from isthmus.errors import Fault
-from isthmus.protocol.judge import Refusal, judge_modern, meta_of, unsupported
+from isthmus.protocol.judge import ModernRequest, Refusal, judge_modern, meta_of, unsupported
 from isthmus.protocol.methods import row_of
 from isthmus.protocol.names import CANCELLED, UNSUPPORTED_VERSION, VERSION_KEY
 from isthmus.protocol.subscriptions import closing_message
@@ -145,7 +145,18 @@ class Handler:
             await self._batch(message, request, sink, streams, lines)
         elif is_modern or _has_modern_meta(message, request):
             if message.kind is Kind.REQUEST:
-                await self._modern(message, request, sink, streams, lines)
+                judged = judge_modern(message, request.headers)
+                if isinstance(judged, Refusal):
+                    body = error_message(message.id, judged.code, judged.why, judged.data)
+                    sink.respond(judged.status, JSON_LINES + lines, body)
+                    return
+                port = PostPort(sink, streams, lines, self._loop.time())
+                if not judged.row.is_endless:
+                    await self._modern(judged, request, sink, port)
+                elif streams:
+                    await self._listen(judged, request, sink, port)
+                else:
+                    _refuse(sink, 406, INVALID_REQUEST, "Listening needs Accept: text/event-stream.", lines)
             else:
                 await self._modern_other(message, request, sink, lines)
         else:
@@ -163,29 +174,25 @@ class Handler:
                 self._accepts[accept] = known
         return known
 
-    async def _modern(self, message: Envelope, request: Request, sink: Sink, streams: bool, lines: bytes) -> None:
-        judged = judge_modern(message, request.headers)
-        if isinstance(judged, Refusal):
-            body = error_message(message.id, judged.code, judged.why, judged.data)
-            sink.respond(judged.status, JSON_LINES + lines, body)
-            return
-        if judged.row.is_endless and not streams:
-            _refuse(sink, 406, INVALID_REQUEST, "Listening needs Accept: text/event-stream.", lines)
-            return
+    async def _modern(self, judged: ModernRequest, request: Request, sink: Sink, port: PostPort) -> None:
         task = sink.task
         sink.gone = task.cancel if task is not None else None
-        port = PostPort(sink, streams, lines, self._loop.time())
         self._ports.add(port)
-        if judged.row.is_endless and task is not None and message.id is not None:
-            self._listening[port] = (task, message.id)
-            if self.is_draining:
-                self.drain()
         try:
             await self._relay.relay(judged, port, request.headers, task)
         finally:
             self._ports.discard(port)
-            if judged.row.is_endless:
-                self._listening.pop(port, None)
+
+    async def _listen(self, judged: ModernRequest, request: Request, sink: Sink, port: PostPort) -> None:
+        """A call that ends only with its client or with us; drained, it is answered as a server does that stops."""
+        if sink.task is not None and judged.envelope.id is not None:
+            self._listening[port] = (sink.task, judged.envelope.id)
+            if self.is_draining:
+                self.drain()
+        try:
+            await self._modern(judged, request, sink, port)
+        finally:
+            self._listening.pop(port, None)
 
     async def _modern_other(self, message: Envelope, request: Request, sink: Sink, lines: bytes) -> None:
         if message.kind is Kind.ANSWER:

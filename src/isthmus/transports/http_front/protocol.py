@@ -249,7 +249,7 @@ class FrontProtocol(asyncio.Protocol):
             self.uncork()
         length = b"" if status in (204, 304) else b"Content-Length: %d\r\n" % len(body)
         ending = b"\r\n" if self._keeps_alive else b"Connection: close\r\n\r\n"
-        head = _STATUS_LINE[status] + self._front.date_line + lines + length + ending
+        head = b"%b%b%b%b%b" % (_STATUS_LINE[status], self._front.date_line, lines, length, ending)
         if self._is_head_only:
             self._transport.write(head)
         elif len(body) < limits.PIECE_BYTES:
