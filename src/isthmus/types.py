@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 from isthmus.limits import Limits
@@ -75,6 +75,17 @@ class Relay(Protocol):
             task: the task that this runs in, where the caller has it at hand; it is cancelled when the deadline passes.
         """
 
+    def express(self, request: ModernRequest, port: Port, headers: Mapping[str, str]) -> Callable[[], None] | None:
+        """Take one modern request to the back without a task, where it can go at once.
+
+        Returns:
+            What to call if the client leaves before the answer; None where the request can't go this way: nothing has
+            been done then, and `relay` is to be called.
+        """
+
+    def can_express(self) -> bool:
+        """Whether `express` is likely to take a request now."""
+
     async def notify(self, envelope: Envelope, version: str) -> None:
         """Take a modern client's notification to the back."""
 
@@ -110,6 +121,12 @@ class Call(ABC):
         """The task that waits for the answer."""
         self.is_expired = False
         """Whether the deadline passed, and the task was cancelled for it."""
+
+    def expire(self) -> None:
+        """The deadline has passed: the task that waits is cancelled, and `is_expired` says why."""
+        self.is_expired = True
+        if self.task is not None:
+            self.task.cancel()
 
     def extend(self, seconds: float) -> None:
         """A sign of life: the deadline is `seconds` from now, but not after `expires`."""

@@ -69,6 +69,14 @@ class EchoRelay(Echo):
         self.ended: list[Session] = []
         self.refusal: Fault | None = None
 
+    def can_express(self) -> bool:
+        """Never: every request is to go through `relay`."""
+        return False
+
+    def express(self, request: ModernRequest, port: Port, headers: Mapping[str, str]) -> None:
+        """Never called."""
+        raise AssertionError
+
     async def relay(
         self,
         request: ModernRequest,

@@ -11,7 +11,7 @@ _ESCAPED = st.sampled_from(
     ["\\n", "\\/", "\\\\", '\\"', "\\u0061", "\\u00e9", "\\ud83d\\ude00", "\\ud800", "\\udfff", "\\u0000", "\\b"]
 )
 _PLAIN = st.text(
-    st.characters(min_codepoint=0x20, exclude_characters='"\\', exclude_categories=("Cs",)), min_size=0, max_size=6
+    st.characters(min_codepoint=0x20, exclude_characters='"\\', exclude_categories=["Cs"]), min_size=0, max_size=6
 )
 STRINGS = st.lists(st.one_of(_PLAIN, _ESCAPED), max_size=4).map(lambda parts: '"' + "".join(parts) + '"')
 NUMBERS = st.sampled_from(

@@ -9,6 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from isthmus.errors import BackUnavailable
+from isthmus.limits import MIB, Limits
+from isthmus.transports.process import Launch, Process
+from isthmus.transports.watchdog import Watchdog
 from tests.transports.process_peers import (
     ECHO,
     SAY,
@@ -22,11 +27,6 @@ from tests.transports.process_peers import (
     signal_pipe_of_libuv,
     text,
 )
-
-from isthmus.errors import BackUnavailable
-from isthmus.limits import MIB, Limits
-from isthmus.transports.process import Launch, Process
-from isthmus.transports.watchdog import Watchdog
 
 __all__ = ["run", "signal_pipe_of_libuv"]
 

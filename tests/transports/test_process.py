@@ -9,6 +9,12 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+
+from isthmus.errors import BackFault, BackUnavailable
+from isthmus.limits import MIB, STDERR_KEPT, STOP_EOF, STOP_TERM, Limits
+from isthmus.transports import process as module
+from isthmus.transports.process import Launch
+from isthmus.transports.watchdog import Watchdog
 from tests.transports.process_peers import (
     ECHO,
     SAY,
@@ -23,12 +29,6 @@ from tests.transports.process_peers import (
     text,
     until,
 )
-
-from isthmus.errors import BackFault, BackUnavailable
-from isthmus.limits import MIB, STDERR_KEPT, STOP_EOF, STOP_TERM, Limits
-from isthmus.transports import process as module
-from isthmus.transports.process import Launch
-from isthmus.transports.watchdog import Watchdog
 
 __all__ = ["run", "signal_pipe_of_libuv"]
 

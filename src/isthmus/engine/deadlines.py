@@ -12,7 +12,7 @@ from isthmus.types import Call
 
 
 class Deadlines:
-    """Ends calls whose deadline has passed: their task is cancelled and `is_expired` says why."""
+    """Ends calls whose deadline has passed (`Call.expire`)."""
 
     __slots__ = ("_at", "_timer", "_watched", "now")
 
@@ -23,7 +23,7 @@ class Deadlines:
         self._at = float("inf")
 
     def watch(self, call: Call, deadline: float) -> None:
-        """Cancel the call's task at `deadline` on the loop's clock, unless the call is forgotten or extended."""
+        """End the call at `deadline` on the loop's clock, unless it is forgotten or extended."""
         call.deadline = deadline
         self._watched.add(call)
         if deadline < self._at:
@@ -52,8 +52,6 @@ class Deadlines:
         self._at = float("inf")
         for call in [call for call in self._watched if call.deadline <= now]:
             self._watched.discard(call)
-            call.is_expired = True
-            if call.task is not None:
-                call.task.cancel()
+            call.expire()
         if self._watched:
             self._arm(min(call.deadline for call in self._watched))

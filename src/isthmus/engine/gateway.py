@@ -9,6 +9,7 @@ from msgspec import Raw
 
 from isthmus.engine import modern
 from isthmus.engine.deadlines import Deadlines
+from isthmus.engine.express import ExpressCall
 from isthmus.engine.legacy import LegacySession
 from isthmus.engine.legacy_call import BackSession
 from isthmus.engine.tasks import Tasks
@@ -114,6 +115,18 @@ class Gateway:
     ) -> Coroutine[Any, Any, None]:
         """Take one modern request to the back and its answer to `port`; see `types.Relay`."""
         return modern.relay(self, request, port, headers, task)
+
+    def can_express(self) -> bool:
+        """Whether `express` is likely to take a request now."""
+        client = self.client
+        return client is not None and self.is_modern is True and not self.mirrored and client.has_idle()
+
+    def express(self, request: ModernRequest, port: Port, headers: Mapping[str, str]) -> Callable[[], None] | None:
+        """Take one modern request to the back without a task, where it can go at once; see `types.Relay`."""
+        if self.client is None:
+            return None
+        call = ExpressCall(self, request, port, headers)
+        return call.leave if call.start(self.client) else None
 
     async def notify(self, envelope: Envelope, version: str) -> None:
         """Take a modern client's notification to the back; a back that is not modern or not there gets none.

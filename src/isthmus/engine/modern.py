@@ -6,8 +6,8 @@ streams `subscriptionId`, which is the request's id) and the headers that mirror
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw
 
@@ -38,11 +38,11 @@ _log: Final = logging.getLogger("isthmus.engine")
 class ModernCall(Call):
     """One modern request between its client and the back."""
 
-    __slots__ = ("_front_id", "_gateway", "_port", "_token", "is_answered", "mismatched", "remakes_headers")
+    __slots__ = ("_front_id", "_port", "_token", "gateway", "is_answered", "mismatched", "remakes_headers")
 
     def __init__(self, gateway: "Gateway", request: ModernRequest, port: Port) -> None:
         super().__init__(gateway.ids.mint(), request.row)
-        self._gateway = gateway
+        self.gateway = gateway
         self._port = port
         self._front_id: bytes = request.envelope.id or b"null"
         self._token = request.meta.get(PROGRESS_KEY)
@@ -52,7 +52,7 @@ class ModernCall(Call):
 
     def notified(self, envelope: Envelope) -> None:
         if not self.row.is_endless:
-            self.extend(self._gateway.limits.call)
+            self.extend(self.gateway.limits.call)
         if envelope.method == PROGRESS and self._token is not None:
             edits.set_param(envelope, PROGRESS_KEY, bytes(self._token))
         elif self.row.is_endless:
@@ -61,12 +61,12 @@ class ModernCall(Call):
 
     def asked(self, envelope: Envelope) -> None:
         """ "The server MUST NOT send independent JSON-RPC requests on this stream": dropped."""
-        _log.warning("%s, a modern server, sent a request of its own; it was dropped.", self._gateway.name)
+        _log.warning("%s, a modern server, sent a request of its own; it was dropped.", self.gateway.name)
 
     def answered(self, envelope: Envelope, status: int) -> None:
         if self.is_answered:
             return
-        self._gateway.has_answered = True
+        self.gateway.has_answered = True
         if "error" in envelope.members:
             code = error_code(envelope)
             if code == HEADER_MISMATCH and self.remakes_headers:
@@ -84,13 +84,21 @@ class ModernCall(Call):
             self.is_answered = True
             self._port.answer(error_message(self._front_id, fault.code, fault.why, fault.data), fault.status)
 
+    def expired(self, began: float) -> Fault:
+        """What to say when the deadline has passed."""
+        waited = self.gateway.deadlines.now() - began
+        return Fault(
+            f"{self.gateway.name} did not answer {self.row.name} within {waited:.0f} s; the call was cancelled. "
+            "Raise --timeout if it needs longer."
+        )
+
     def end(self) -> None:
         """Answer a listening request as a server does that ends the subscription."""
         if not self.is_answered:
             self.is_answered = True
             meta: dict[str, Raw] = {SUBSCRIPTION_KEY: Raw(self._front_id)}
-            if self._gateway.server_info is not None:
-                meta[SERVER_INFO_KEY] = self._gateway.server_info.raw
+            if self.gateway.server_info is not None:
+                meta[SERVER_INFO_KEY] = self.gateway.server_info.raw
             self._port.answer(result_message(self._front_id, {"resultType": "complete", "_meta": meta}), 200)
 
     async def drain(self) -> None:
@@ -99,11 +107,11 @@ class ModernCall(Call):
     def _own(self, envelope: Envelope) -> None:
         """The edits of a result."""
         if self.row.name == "tools/list":
-            self._gateway.learn_tools(envelope)
+            self.gateway.learn_tools(envelope)
         if self.row.is_endless:
             edits.set_subscription(envelope, self._front_id)
-        if self._gateway.server_info is not None:
-            edits.set_server_info(envelope, self._gateway.server_info)
+        if self.gateway.server_info is not None:
+            edits.set_server_info(envelope, self.gateway.server_info)
 
     def _readdress(self, envelope: Envelope) -> None:
         if envelope.method == "notifications/cancelled":
@@ -129,19 +137,21 @@ async def relay(
     endless = request.row.is_endless
     call.expires = now + (limits.LISTEN if endless else gateway.limits.call_most)
     gateway.deadlines.watch(call, call.expires if endless else now + gateway.limits.call)
+    await settle(gateway, call, _send(gateway, call, request, headers))
+
+
+async def settle(gateway: "Gateway", call: ModernCall, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work of a call that is under a deadline; whatever comes of it, the call is answered."""
+    began = gateway.deadlines.now()
     try:
-        if headers is None or gateway.client is None or gateway.is_modern is not True or gateway.mirrored:
-            await _send(gateway, call, request, headers)
-        else:
-            extra = _mirrored(gateway, request, headers)
-            await post_modern(gateway.client, gateway.name, call, request.write(call.id), extra)
+        await work
     except asyncio.CancelledError:
         if not call.is_expired or call.task is None or call.task.uncancel() > 0:
             raise
-        if endless:
+        if call.row.is_endless:
             call.end()
         else:
-            call.fail(Fault(_expired(gateway, request, now)))
+            call.fail(call.expired(began))
     except Fault as fault:
         gateway.failed(fault)
         call.fail(fault)
@@ -151,7 +161,7 @@ async def relay(
     finally:
         gateway.deadlines.forget(call)
     if not call.is_answered:
-        call.fail(Fault(f"{gateway.name} gave no answer to {request.row.name}. Try again."))
+        call.fail(Fault(f"{gateway.name} gave no answer to {call.row.name}. Try again."))
 
 
 async def _send(
@@ -166,16 +176,16 @@ async def _send(
     if gateway.is_modern is not True:
         await gateway.need_modern(request)
     call.remakes_headers = headers is None and request.row.name == "tools/call"
-    extra = _mirrored(gateway, request, headers)
+    extra = mirrored_lines(gateway, request, headers)
     await post_modern(client, gateway.name, call, request.write(call.id), extra)
     if call.mismatched:
         # "the client SHOULD call `tools/list` to check for changes to the tool's `inputSchema`, then retry"
         await gateway.fetch_tools(request)
         call.remakes_headers = False
-        await post_modern(client, gateway.name, call, request.write(call.id), _mirrored(gateway, request, headers))
+        await post_modern(client, gateway.name, call, request.write(call.id), mirrored_lines(gateway, request, headers))
 
 
-def _mirrored(gateway: "Gateway", request: ModernRequest, headers: Mapping[str, str] | None) -> bytes:
+def mirrored_lines(gateway: "Gateway", request: ModernRequest, headers: Mapping[str, str] | None) -> bytes:
     """The header lines that mirror the body. The values were checked against it or are made from it."""
     lines = gateway.header_lines(request.version, request.row.name, request.name)
     if headers is not None:
@@ -214,11 +224,3 @@ def _arguments(request: ModernRequest) -> object:
         return decode(raw) if raw is not None else None
     except RecursionError:
         raise FrontFault("The arguments nest too deeply.", code=INVALID_PARAMS) from None
-
-
-def _expired(gateway: "Gateway", request: ModernRequest, began: float) -> str:
-    waited = asyncio.get_running_loop().time() - began
-    return (
-        f"{gateway.name} did not answer {request.row.name} within {waited:.0f} s; the call was cancelled. "
-        "Raise --timeout if it needs longer."
-    )

@@ -68,12 +68,28 @@ async def post_modern(client: HttpClient, name: str, call: Call, text: bytes, ex
     Raises:
         BackUnavailable, BackFault: there is no answer and there will be none.
     """
-    response = await client.request("POST", extra, text, repeatable=call.row.is_repeatable)
-    reader = _Reader(name, call)
+    await read_modern(name, call, await client.request("POST", extra, text, repeatable=call.row.is_repeatable))
+
+
+async def read_modern(name: str, call: Call, response: Response) -> None:
+    """Hand a modern response to `call`, to its end.
+
+    Raises:
+        BackFault: it is no answer.
+    """
     if response.stream is None:
-        reader.read_body(response)
+        read_answer(name, call, response)
     else:
-        await reader.follow(response.stream, None)
+        await _Reader(name, call).follow(response.stream, None)
+
+
+def read_answer(name: str, call: Call, response: Response) -> None:
+    """Hand a complete response to `call`.
+
+    Raises:
+        BackFault: it is no answer.
+    """
+    _Reader(name, call).read_body(response)
 
 
 async def probe_http(client: HttpClient, name: str, probe: Collect, text: bytes, extra: bytes) -> bool:

@@ -17,7 +17,7 @@ from isthmus.errors import BackFault, BackUnavailable, ConfigError
 from isthmus.limits import CLOSE_CONNECTIONS, POOL_CONNECTIONS, POOL_IDLE, REDIRECTS, Limits
 from isthmus.transports.http_connect import Route, connect, find_proxy, split_url
 from isthmus.transports.http_response import EventStream, Failure, Response
-from isthmus.transports.http_stream import Connection, Known
+from isthmus.transports.http_stream import Connection, Known, Waiter
 from isthmus.version import __version__
 
 __all__ = ["EventStream", "HttpClient", "Response", "Statistics"]
@@ -78,6 +78,7 @@ class HttpClient:
         self._closed = False
         self._sweep: asyncio.TimerHandle | None = None
         self._opened = 0
+        self._short = 0
         self._reused = 0
 
     async def request(self, verb: str, extra: bytes, body: bytes = b"", *, repeatable: bool = False) -> Response:
@@ -98,9 +99,14 @@ class HttpClient:
         """
         head = self._heads.get(verb) or self._make_head(verb, self._target)
         extra = b"%bContent-Length: %d\r\n\r\n" % (extra, len(body)) if body or verb == "POST" else extra + b"\r\n"
-        connection = self._take_idle() or await self._acquire()
+        if self._short and self._used + len(self._idle) < POOL_CONNECTIONS:
+            self._short -= 1
+            connection = await self._acquire()
+        else:
+            connection = self._take_idle() or await self._acquire()
         was_used = connection.served > 0
-        waiter = connection.start(head + extra, body)
+        waiter: asyncio.Future[Response | Failure] = connection.loop.create_future()
+        connection.start(head + extra, body, waiter)
         try:
             outcome = await waiter
         except BaseException:
@@ -118,10 +124,29 @@ class HttpClient:
             if response.status not in _REDIRECTING or "location" not in response.headers:
                 return response
             target = self._redirected(verb, target, response)
-            response = await self._exchange(self._make_head(verb, target) + extra, body)
+            connection = self._take_idle() or await self._acquire()
+            response = await self._exchange(connection, self._make_head(verb, target) + extra, body)
         if response.status not in _REDIRECTING:
             return response
         raise BackFault(f"{self._name} redirected {REDIRECTS + 1} times in a row; give the URL where that ends.")
+
+    def has_idle(self) -> bool:
+        """Whether a kept connection may be there for `start`; if not, the next `request` opens one more."""
+        if self._idle:
+            return True
+        self._short += 1
+        return False
+
+    def start(self, extra: bytes, body: bytes, waiter: Waiter) -> Connection | None:
+        """POST on a connection that was kept, if there is one; the waiter gets the outcome, whatever it is.
+
+        Redirects are not followed and nothing is repeated. To give it up: `abandon(waiter)` of the connection.
+        """
+        connection = self._take_idle()
+        if connection is not None:
+            head = self._heads.get("POST") or self._make_head("POST", self._target)
+            connection.start(b"%b%bContent-Length: %d\r\n\r\n" % (head, extra, len(body)), body, waiter)
+        return connection
 
     def statistics(self) -> Statistics:
         """What the pool holds and has done."""
@@ -191,15 +216,16 @@ class HttpClient:
         """The outcome of another try, where one may be made."""
         if not (failure.stale and may_repeat):
             raise BackFault(failure.why) from failure.error
-        return await self._exchange(head, body)
-
-    async def _exchange(self, head: bytes, body: bytes) -> Response:
-        """One try on a fresh connection."""
         connection = await self._acquire()
         if connection.served:
             connection.abort()
             connection = await self._open()
-        waiter = connection.start(head, body)
+        return await self._exchange(connection, head, body)
+
+    async def _exchange(self, connection: Connection, head: bytes, body: bytes) -> Response:
+        """One try."""
+        waiter: asyncio.Future[Response | Failure] = connection.loop.create_future()
+        connection.start(head, body, waiter)
         try:
             outcome = await waiter
         except BaseException:

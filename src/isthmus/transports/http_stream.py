@@ -40,6 +40,16 @@ class Owner(Protocol):
         """Its socket is closed."""
 
 
+class Waiter(Protocol):
+    """Who waits for an exchange's outcome: a future, or somebody who takes it at once."""
+
+    def done(self) -> bool:
+        """Whether there is an outcome, or nobody waits any more."""
+
+    def set_result(self, outcome: Response | Failure, /) -> None:
+        """The outcome; may not raise."""
+
+
 class Known:
     """What a back sends again and again: the keys of headers' names, and whole heads of plain responses.
 
@@ -102,7 +112,7 @@ class Connection(asyncio.Protocol):
         self.loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._parser: HttpResponseParser | None = None
-        self._waiter: asyncio.Future[Response | Failure] | None = None
+        self._waiter: Waiter | None = None
         self._response: Response | None = None
         self._failure: Failure | None = None
         self._fields: list[tuple[bytes, bytes]] = []
@@ -128,9 +138,9 @@ class Connection(asyncio.Protocol):
         """Whether a request may still be written on it."""
         return self._transport is not None and not self._transport.is_closing()
 
-    def start(self, head: bytes, body: bytes) -> "asyncio.Future[Response | Failure]":
-        """Write a request; the future is done when the response is complete or its stream has begun."""
-        self._waiter = waiter = self.loop.create_future()
+    def start(self, head: bytes, body: bytes, waiter: Waiter) -> None:
+        """Write a request; the waiter gets its result when the response is complete or its stream has begun."""
+        self._waiter = waiter
         self._quiet = 0
         transport = self._transport
         if transport is None or transport.is_closing():
@@ -143,7 +153,6 @@ class Connection(asyncio.Protocol):
             self._is_large = True
             transport.write(head)
             transport.write(body)
-        return waiter
 
     def uncork(self) -> None:
         """Write the request that was held back to the end of the loop's turn."""
@@ -151,7 +160,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(self._held)
         self._held = b""
 
-    def abandon(self, waiter: "asyncio.Future[Response | Failure] | None" = None) -> None:
+    def abandon(self, waiter: Waiter | None = None) -> None:
         """Give the exchange up and close the connection at once; nothing happens if `waiter` is another exchange's."""
         if self._waiter is None or (waiter is not None and self._waiter is not waiter):
             return

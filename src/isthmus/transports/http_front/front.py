@@ -35,13 +35,16 @@ class Front:
     Args:
         handle: answers a request (`Handler.handle`).
         bounds: sizes and times of requests.
+        express: takes a request without a task, if it can (`Handler.express`).
     """
 
     def __init__(
         self,
         handle: Callable[[Request, Any], Coroutine[Any, Any, None]],
         bounds: Limits,
+        express: Callable[[Request, Any], bool] | None = None,
     ) -> None:
+        self.express = express
         self.handle = handle
         self.limits = bounds
         self.connections: set[Connection] = set()

@@ -77,6 +77,25 @@ class Handler:
             return self._message(request, sink, request.admission)
         return self._handle(request, sink)
 
+    def express(self, request: Request, sink: Sink) -> bool:
+        """Take a modern call the short way, without a task of its own; False where it has to be handled."""
+        admission = request.admission
+        if admission is None or not admission.is_modern or not self._relay.can_express():
+            return False
+        message = parse(request.body)
+        if not isinstance(message, Envelope) or message.kind is not Kind.REQUEST:
+            return False
+        judged = judge_modern(message, request.headers)
+        if isinstance(judged, Refusal) or judged.row.is_endless:
+            return False
+        port = PostPort(sink, admission.streams, admission.lines, self._loop.time(), self._ports)
+        port.left = self._relay.express(judged, port, request.headers)
+        if port.left is None:
+            port.close()
+            return False
+        sink.gone = port.leave
+        return True
+
     async def _handle(self, request: Request, sink: Sink) -> None:
         origin = request.headers.get("origin")
         refused = self._guard.judge(request.headers.get("host"), origin)
@@ -101,7 +120,7 @@ class Handler:
 
     def tick(self, now: float) -> list[Session]:
         """To be called every second: keeps streams open; the sessions that have been idle too long and now are over."""
-        for port in self._ports:
+        for port in list(self._ports):
             port.tick(now)
         over: list[Session] = []
         for id, kept in list(self._sessions.items()):
@@ -150,7 +169,7 @@ class Handler:
                     body = error_message(message.id, judged.code, judged.why, judged.data)
                     sink.respond(judged.status, JSON_LINES + lines, body)
                     return
-                port = PostPort(sink, streams, lines, self._loop.time())
+                port = PostPort(sink, streams, lines, self._loop.time(), self._ports)
                 if not judged.row.is_endless:
                     await self._modern(judged, request, sink, port)
                 elif streams:
@@ -177,11 +196,10 @@ class Handler:
     async def _modern(self, judged: ModernRequest, request: Request, sink: Sink, port: PostPort) -> None:
         task = sink.task
         sink.gone = task.cancel if task is not None else None
-        self._ports.add(port)
         try:
             await self._relay.relay(judged, port, request.headers, task)
         finally:
-            self._ports.discard(port)
+            port.close()
 
     async def _listen(self, judged: ModernRequest, request: Request, sink: Sink, port: PostPort) -> None:
         """A call that ends only with its client or with us; drained, it is answered as a server does that stops."""
@@ -242,18 +260,19 @@ class Handler:
             code, why = METHOD_NOT_FOUND, f"Method not found: {message.method} can't be called in this session."
             sink.respond(200, JSON_LINES + lines, error_message(message.id, code, why))
             return
-        port = PostPort(sink, streams, lines, kept.used)
-        await self._in_session(kept, message, port, port)
+        port = PostPort(sink, streams, lines, kept.used, self._ports)
+        try:
+            await self._in_session(kept, message, port)
+        finally:
+            port.close()
 
-    async def _in_session(self, kept: _Session, message: Envelope, port: PostPort, to: PostPort | BatchPort) -> None:
-        self._ports.add(port)
+    async def _in_session(self, kept: _Session, message: Envelope, to: PostPort | BatchPort) -> None:
         kept.in_flight += 1
         try:
             await kept.session.request(message, to)
         finally:
             kept.in_flight -= 1
-            kept.used = asyncio.get_running_loop().time()
-            self._ports.discard(port)
+            kept.used = self._loop.time()
 
     async def _initialize(self, message: Envelope, sink: Sink, streams: bool, lines: bytes) -> None:
         if self.is_draining or len(self._sessions) + self._opening >= self._relay.limits.sessions:
@@ -275,7 +294,7 @@ class Handler:
         id = secrets.token_urlsafe(24)
         self._sessions[id] = _Session(session, get, now)
         lines += b"Mcp-Session-Id: " + id.encode() + b"\r\n"
-        PostPort(sink, streams, lines, now).answer(answer, 200)
+        PostPort(sink, streams, lines, now, self._ports).answer(answer, 200)
 
     async def _batch(self, batch: Batch, request: Request, sink: Sink, streams: bool, lines: bytes) -> None:
         """ "JSON-RPC batches" exist in 2025-03-26 alone; one response per request, together."""
@@ -290,7 +309,7 @@ class Handler:
         requests = [each for each in envelopes if each.kind is Kind.REQUEST]
         malformed = [each for each in messages if isinstance(each, Malformed)]
         nested = len(messages) - len(envelopes) - len(malformed)
-        port = PostPort(sink, streams, lines, asyncio.get_running_loop().time())
+        port = PostPort(sink, streams, lines, self._loop.time(), self._ports)
         to = BatchPort(port, len(requests) + len(malformed) + nested)
         if not requests and not malformed and not nested:
             sink.respond(202, lines, b"")
@@ -303,7 +322,10 @@ class Handler:
             to.answer(error_message(bad.id, bad.code, bad.why), 200)
         for _ in range(nested):
             to.answer(error_message(None, INVALID_REQUEST, "A batch holds messages, not batches."), 200)
-        await asyncio.gather(*(self._in_session(kept, each, port, to) for each in requests))
+        try:
+            await asyncio.gather(*(self._in_session(kept, each, to) for each in requests))
+        finally:
+            port.close()
 
     # -- GET and DELETE ---------------------------------------------------------------------------------------------
 

@@ -3,11 +3,14 @@
 import asyncio
 from collections import deque
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from isthmus import limits
 from isthmus.transports.http_front.request import Sink
 from isthmus.wire.sse import COMMENT, write_event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STREAM_LINES: Final = (
     b"Content-Type: text/event-stream\r\nCache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n"
@@ -22,11 +25,16 @@ class PostPort:
         sink: the response.
         streams: whether the client accepts `text/event-stream`; if not, only the answer reaches it.
         lines: header lines of every response (CORS, a session's id).
+        now: the loop's time.
+        among: the ports that are open; it is one of them until it is done.
     """
 
-    __slots__ = ("_has_begun", "_is_done", "_lines", "_since", "_sink", "_streams")
+    __slots__ = ("_among", "_has_begun", "_is_done", "_lines", "_since", "_sink", "_streams", "left")
 
-    def __init__(self, sink: Sink, streams: bool, lines: bytes, now: float) -> None:
+    def __init__(self, sink: Sink, streams: bool, lines: bytes, now: float, among: "set[PostPort]") -> None:
+        self.left: Callable[[], object] | None = None
+        self._among = among
+        among.add(self)
         self._sink = sink
         self._streams = streams
         self._lines = lines
@@ -42,7 +50,7 @@ class PostPort:
     def answer(self, message: bytes, status: int) -> None:
         if self._is_done:
             return
-        self._is_done = True
+        self.close()
         if self._has_begun:
             self._sink.write(write_event(message))
             self._sink.end()
@@ -51,13 +59,24 @@ class PostPort:
 
     def abandon(self) -> None:
         if not self._is_done:
-            self._is_done = True
+            self.close()
             if not self._has_begun and not self._streams:
                 self._sink.respond(202, self._lines, b"")
                 return
             if not self._has_begun:
                 self._sink.begin(200, STREAM_LINES + self._lines)
             self._sink.end()
+
+    def close(self) -> None:
+        """Nothing more is to come."""
+        self._is_done = True
+        self._among.discard(self)
+
+    def leave(self) -> None:
+        """The client is gone."""
+        self.close()
+        if self.left is not None:
+            self.left()
 
     async def drain(self) -> None:
         await self._sink.drain()

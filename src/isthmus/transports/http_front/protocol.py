@@ -89,10 +89,10 @@ class FrontProtocol(asyncio.Protocol):
         self._front.connections.discard(self)
         self._connections.discard(self)
         self.resume_writing()
+        if self._is_busy and self.gone is not None:
+            self.gone()
         if self._next is not None and self.task is not None:
             self.task.cancel()
-        elif self._is_busy and self.gone is not None:
-            self.gone()
         self.gone = None
 
     def eof_received(self) -> None:
@@ -141,6 +141,8 @@ class FrontProtocol(asyncio.Protocol):
 
     def cut(self) -> None:
         """Nothing is waited for any more: what is not answered is refused, and its handler cancelled."""
+        if self._is_busy and self.gone is not None:
+            self.gone()
         if self.task is not None:
             self.task.cancel()
         if self._is_streaming:
@@ -344,6 +346,8 @@ class FrontProtocol(asyncio.Protocol):
         self._is_head_only = request.verb == "HEAD"
         self._keeps_alive = keeps_alive and not self._front.is_stopping
         self.deadline = _NEVER
+        if request.admission is not None and self._front.express is not None and self._front.express(request, self):
+            return
         if self._next is not None:
             self._next.set_result(request)
             self._next = None

@@ -6,13 +6,16 @@ import math
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isthmus.errors import ConfigError
 from isthmus.limits import Limits
 from isthmus.transports.http_front.front import Front
 from isthmus.transports.http_front.handler import Handler
 from isthmus.transports.http_front.protocol import FrontProtocol
+
+if TYPE_CHECKING:
+    import uvicorn
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -65,9 +68,38 @@ async def serve(
         end_session: ends a session that has been idle too long.
         stopping: tells when to stop.
     """
-    import uvicorn
+    front = Front(handler.handle, bounds, handler.express)
+    server = _server(front, handler, bounds, stopping)
 
-    front = Front(handler.handle, bounds)
+    async def ticking() -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(1.0)
+            front.tick(loop.time())
+            for session in handler.tick(loop.time()):
+                start(_ended(session))
+
+    async def _ended(session: Any) -> None:
+        await end_session(session)
+
+    async def forcing() -> None:
+        await stopping.now.wait()
+        server.force_exit = True
+
+    helpers = [start(ticking()), start(forcing())]
+    try:
+        with closing(bound):
+            await server.serve(sockets=[bound])
+    finally:
+        for helper in helpers:
+            helper.cancel()
+        await front.close()
+        for connection in list(front.connections):
+            connection.cut()
+
+
+def _server(front: Front, handler: Handler, bounds: Limits, stopping: Stopping) -> "uvicorn.Server":
+    import uvicorn
 
     class Bound(FrontProtocol):
         def __init__(self, server_state: Any, **_: Any) -> None:
@@ -85,17 +117,6 @@ async def serve(
             front.is_stopping = True
             handler.drain()
 
-    async def ticking() -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(1.0)
-            front.tick(loop.time())
-            for session in handler.tick(loop.time()):
-                start(_ended(session))
-
-    async def _ended(session: Any) -> None:
-        await end_session(session)
-
     config = uvicorn.Config(
         _nothing,
         http=Bound,
@@ -105,22 +126,7 @@ async def serve(
         log_level=logging.CRITICAL,
         timeout_graceful_shutdown=math.ceil(bounds.drain),
     )
-    server = Server(config)
-
-    async def forcing() -> None:
-        await stopping.now.wait()
-        server.force_exit = True
-
-    helpers = [start(ticking()), start(forcing())]
-    try:
-        with closing(bound):
-            await server.serve(sockets=[bound])
-    finally:
-        for helper in helpers:
-            helper.cancel()
-        await front.close()
-        for connection in list(front.connections):
-            connection.cut()
+    return Server(config)
 
 
 async def _nothing(scope: Any, receive: Any, send: Any) -> None:

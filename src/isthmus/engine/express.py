@@ -1,0 +1,98 @@
+"""The short way of a modern call over HTTP: no task waits for the answer, the connection hands it straight over.
+
+It is for the ordinary case: a back that is known to be modern, a connection that was kept, an answer in one piece.
+Whatever turns out otherwise goes on as the coroutine that it would have been (`modern.settle`): a stream of events, a
+redirect, a connection that was stale.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from isthmus.engine.modern import ModernCall, mirrored_lines, settle
+from isthmus.errors import BackFault, Fault
+from isthmus.protocol.judge import ModernRequest
+from isthmus.transports.http_back import post_modern, read_answer, read_modern
+from isthmus.transports.http_response import Failure, Response
+from isthmus.types import Port
+
+if TYPE_CHECKING:
+    from isthmus.engine.gateway import Gateway
+    from isthmus.transports.http_client import HttpClient
+    from isthmus.transports.http_stream import Connection
+
+_REDIRECTS: Final = range(300, 400)
+
+
+class ExpressCall(ModernCall):
+    """A modern call that is itself what the connection's outcome is given to."""
+
+    __slots__ = ("_began", "_connection", "_extra", "_is_over", "_text")
+
+    def __init__(self, gateway: "Gateway", request: ModernRequest, port: Port, headers: Mapping[str, str]) -> None:
+        super().__init__(gateway, request, port)
+        self._extra = mirrored_lines(gateway, request, headers)
+        self._text = request.write(self.id)
+        self._connection: Connection | None = None
+        self._is_over = False
+        self._began = gateway.deadlines.now()
+
+    def start(self, client: "HttpClient") -> bool:
+        """Send it, if a connection is there; whether it was sent."""
+        limits = self.gateway.limits
+        self._connection = client.start(self._extra, self._text, self)
+        if self._connection is None:
+            return False
+        if not self._is_over:
+            self.expires = self._began + limits.call_most
+            self.gateway.deadlines.watch(self, self._began + limits.call)
+        return True
+
+    def leave(self) -> None:
+        """The client is gone: closing the connection is the protocol's cancellation."""
+        self.gateway.deadlines.forget(self)
+        if self.task is not None:
+            self.task.cancel()
+        elif not self._is_over and self._connection is not None:
+            self._is_over = True
+            self._connection.abandon(self)
+
+    def expire(self) -> None:
+        if self.task is not None:
+            super().expire()
+        elif not self._is_over and self._connection is not None:
+            self._is_over = True
+            self._connection.abandon(self)
+            self.fail(self.expired(self._began))
+
+    def done(self) -> bool:
+        """Whether nobody waits any more (`http_stream.Waiter`)."""
+        return self._is_over
+
+    def set_result(self, outcome: Response | Failure, /) -> None:
+        """What became of the request (`http_stream.Waiter`)."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self.gateway.deadlines.forget(self)
+        try:
+            if type(outcome) is Response and outcome.stream is None and outcome.status not in _REDIRECTS:
+                read_answer(self.gateway.name, self, outcome)
+            else:
+                self.task = self.gateway.tasks.start(self._go_on(outcome))
+        except Fault as fault:
+            self.gateway.failed(fault)
+            self.fail(fault)
+
+    async def _go_on(self, outcome: Response | Failure) -> None:
+        """As a coroutine, under the same deadline."""
+        self.gateway.deadlines.watch(self, self.deadline)
+        await settle(self.gateway, self, self._rest(outcome))
+
+    async def _rest(self, outcome: Response | Failure) -> None:
+        client = self.gateway.client
+        if isinstance(outcome, Response) and outcome.stream is not None:
+            await read_modern(self.gateway.name, self, outcome)
+        elif isinstance(outcome, Failure) and not (outcome.stale and self.row.is_repeatable):
+            raise BackFault(outcome.why) from outcome.error
+        elif client is not None:
+            await post_modern(client, self.gateway.name, self, self._text, self._extra)
