@@ -128,7 +128,7 @@ def test_conversations_with_backs(kind: str, era: str, tmp_path: Path) -> None:
 
     watch = bounded(scenario)
     assert watch.unlimited == set()
-    expected = "_Pipe._ask" if kind == "stdio" else "HttpClient._exchange"
+    expected = "_Pipe._ask" if kind == "stdio" else "HttpClient.request"
     assert expected in watch.seen
 
 
