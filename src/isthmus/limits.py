@@ -67,7 +67,18 @@ PENDING_STRAYS: Final = 256
 """Messages outside any call that wait for a legacy client to open its GET stream; older ones are dropped, counted."""
 LOGGING_PROCESSES: Final = 8
 """Processes of one modern stdio back whose calls want log messages at the same time: see `transports/stdio_back`."""
+LAST_WORDS: Final = 0.5
+"""For the rest of stdout and stderr and the exit status, from the first sign of an end; then waiting calls fail."""
+STDERR_SAID: Final = 300
+"""Characters of stderr's last line in the sentence about an end: a line of a traceback, not a dump."""
+STREAM_LINGER: Final = 0.2
+"""For a back to end a stream after the answer; a connection that it does not free is closed."""
+RETRY_LEAST: Final = 0.05
+"""Before a stream is opened again, whatever `retry` the back named: it may not make the proxy spin."""
+MIRRORED_TOOLS: Final = 10_000
+"""Tools whose mirrored parameters are remembered, the oldest forgotten first; a list has 100 pages at most."""
 LIST_PAGES: Final = 100
+"""Pages of one list that are followed; a cursor that leads round in a circle ends there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

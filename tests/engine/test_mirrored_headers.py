@@ -67,7 +67,7 @@ def test_no_list_makes_it_fail() -> None:
 
 
 def test_what_is_remembered_of_tools_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("isthmus.engine.gateway._MIRRORED", 5)
+    monkeypatch.setattr("isthmus.engine.gateway.MIRRORED_TOOLS", 5)
 
     async def scenario() -> None:
         async with http_back("modern") as back, gateway(http(back.url)) as proxy:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from isthmus.errors import BackFault, BackUnavailable
-from isthmus.limits import MIB, STDERR_KEPT, STOP_EOF, STOP_TERM, Limits
+from isthmus.limits import LAST_WORDS, MIB, STDERR_KEPT, STOP_EOF, STOP_TERM, Limits
 from isthmus.transports import process as module
 from isthmus.transports.process import Launch
 from isthmus.transports.watchdog import Watchdog
@@ -239,7 +239,7 @@ def test_back_that_is_dead_at_once(run: Run) -> None:
         async with running(Launch("b", ("/bin/echo", said.decode())), watchdog) as (_, ear):
             begun = time.monotonic()
             assert "ended with exit status 0" in await ear.end()
-            assert time.monotonic() - begun < module.LAST_WORDS / 2
+            assert time.monotonic() - begun < LAST_WORDS / 2
             assert len(ear.heard) == 1
 
     async def scenario(watchdog: Watchdog) -> None:

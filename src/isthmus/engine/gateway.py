@@ -14,7 +14,7 @@ from isthmus.engine.legacy import LegacySession
 from isthmus.engine.legacy_call import BackSession
 from isthmus.engine.tasks import Tasks
 from isthmus.errors import BackFault, BackUnavailable, Fault, WrongEra
-from isthmus.limits import HEADS_REMEMBERED, LIST_PAGES, PROBE, Limits
+from isthmus.limits import HEADS_REMEMBERED, LIST_PAGES, MIRRORED_TOOLS, PROBE, Limits
 from isthmus.protocol import edits
 from isthmus.protocol.correlate import Correlator
 from isthmus.protocol.judge import ModernRequest
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from isthmus.protocol.param_headers import Mirrored
 
 _log: Final = logging.getLogger("isthmus.engine")
-_MIRRORED: Final = 10_000
-"""Tools whose mirrored parameters are remembered, the oldest forgotten first; a list has 100 pages at most."""
 
 
 class Gateway:
@@ -193,7 +191,7 @@ class Gateway:
             self.mirrored.pop(tool, None)
             if parameters:
                 self.mirrored[tool] = parameters
-        for tool in list(self.mirrored)[: max(0, len(self.mirrored) - _MIRRORED)]:
+        for tool in list(self.mirrored)[: max(0, len(self.mirrored) - MIRRORED_TOOLS)]:
             del self.mirrored[tool]
         for tool, why in invalid.items():
             _log.warning("%s: the tool %r was left out of the list: %s.", self.name, tool, why)

@@ -21,10 +21,6 @@ from isthmus.wire.envelope import Batch, Envelope, Kind, Malformed
 
 _log: Final = logging.getLogger("isthmus.back")
 _STATUS_SAYS_LEGACY: Final = frozenset({400, 404, 405, 406, 415, 422, 501})
-_LINGER: Final = 0.2
-"""For a back to end a stream after the answer; a connection that it does not free is closed."""
-_RETRY_LEAST: Final = 0.05
-"""Before a stream is opened again, whatever `retry` the back named: it may not make the proxy spin."""
 _Resume = Callable[[str], Awaitable[EventStream | None]]
 
 
@@ -331,7 +327,7 @@ class _Reader:
     async def _finish(self, stream: EventStream) -> None:
         """After the answer "the server SHOULD terminate the stream"; until then the connection can't be used again."""
         with suppress(BackFault, TimeoutError):
-            async with asyncio.timeout(_LINGER):
+            async with asyncio.timeout(limits.STREAM_LINGER):
                 while await stream.events():
                     pass
 
@@ -370,7 +366,7 @@ def _messages(data: bytes) -> list[Envelope]:
 def _wait(retry: int | None, fruitless: int) -> float:
     """Seconds before a stream is opened again: what the back said (in ms), or ever longer while that brings nothing."""
     if retry is not None:
-        return min(max(retry / 1000, _RETRY_LEAST), limits.RETRY_MOST)
+        return min(max(retry / 1000, limits.RETRY_LEAST), limits.RETRY_MOST)
     return min(limits.RETRY_GET * 2.0 ** min(fruitless - 1, 16), limits.RETRY_MOST)
 
 

@@ -27,9 +27,11 @@ from typing import Final, Protocol, cast
 
 from isthmus.errors import BackFault, BackUnavailable
 from isthmus.limits import (
+    LAST_WORDS,
     MIB,
     STDERR_BYTES,
     STDERR_KEPT,
+    STDERR_SAID,
     STDIN_QUEUE,
     STOP_EOF,
     STOP_KILL,
@@ -44,12 +46,8 @@ from isthmus.wire.codec import parse
 from isthmus.wire.envelope import Batch, Envelope, Malformed
 from isthmus.wire.lines import LineSplitter, TooLong
 
-__all__ = ["LAST_WORDS", "STDERR_SAID", "Launch", "Listener", "Process"]
+__all__ = ["Launch", "Listener", "Process"]
 
-LAST_WORDS: Final = 0.5
-"""For the rest of stdout and stderr and the exit status, from the first sign of an end; then waiting calls fail."""
-STDERR_SAID: Final = 300
-"""Characters of stderr's last line in the sentence about an end: a line of a traceback, not a dump."""
 
 _POLL: Final = 0.02
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
