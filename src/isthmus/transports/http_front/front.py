@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from isthmus import limits
 from isthmus.limits import Limits
 from isthmus.transports.cork import Cork
+from isthmus.transports.http_front.port import JSON_LINES
 from isthmus.transports.http_front.request import Request
 
 
@@ -50,9 +51,11 @@ class Front:
         self.connections: set[Connection] = set()
         self.running: set[asyncio.Task[None]] = set()
         self.cork = Cork(asyncio.get_running_loop())
-        self._heads: dict[bytes, Request] = {}
+        self._heads: dict[bytes, tuple[Request, int]] = {}
         self.is_stopping = False
         self.date_line = b""
+        self.plain_head = b""
+        """What every plain answer begins with: everything up to its length."""
         self.now = 0.0
         self.tick(asyncio.get_running_loop().time())
 
@@ -60,6 +63,7 @@ class Front:
         """To be called every second."""
         self.now = now
         self.date_line = b"Date: " + formatdate(usegmt=True).encode() + b"\r\n"
+        self.plain_head = b"HTTP/1.1 200 OK\r\n" + self.date_line + JSON_LINES + b"Content-Length: "
         for connection in list(self.connections):
             if now > connection.deadline:
                 connection.expire()
@@ -79,9 +83,10 @@ class Front:
         that neither has to look at it twice. What is not exactly one whole request is left to llhttp.
         """
         at = data.find(b"\r\n\r\n") + 4
-        known = self._heads.get(data[:at])
-        if known is None or len(data) - at != int(known.headers["content-length"]):
+        found = self._heads.get(data[:at])
+        if found is None or len(data) - at != found[1]:
             return None
+        known = found[0]
         request = Request(known.verb, known.path, known.query, known.headers, data[at:])
         request.admission = known.admission
         return request
@@ -91,4 +96,4 @@ class Front:
         if len(self._heads) >= limits.HEADS_REMEMBERED:
             self._heads.clear()
         request.body = b""
-        self._heads[head] = request
+        self._heads[head] = request, int(request.headers["content-length"])

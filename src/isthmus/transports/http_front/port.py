@@ -71,12 +71,14 @@ class PostPort:
         """Nothing more is to come."""
         self._is_done = True
         self._among.discard(self)
+        self.left = None  # it leads to the call, which leads back here: a circle would be left to the garbage collector
 
     def leave(self) -> None:
         """The client is gone."""
+        left = self.left
         self.close()
-        if self.left is not None:
-            self.left()
+        if left is not None:
+            left()
 
     async def drain(self) -> None:
         await self._sink.drain()

@@ -15,6 +15,7 @@ import httptools
 
 from isthmus import limits
 from isthmus.transports.http_front.front import Front
+from isthmus.transports.http_front.port import JSON_LINES
 from isthmus.transports.http_front.request import ONCE, Request
 from isthmus.wire.envelope import INTERNAL_ERROR, INVALID_REQUEST, error_message
 from isthmus.wire.headers import Headers
@@ -249,6 +250,12 @@ class FrontProtocol(asyncio.Protocol):
             return
         if self._held:
             self.uncork()
+        is_plain = status == 200 and lines is JSON_LINES and self._keeps_alive and not self._is_head_only
+        if is_plain and len(body) < limits.PIECE_BYTES:
+            self._held = b"%b%d\r\n\r\n%b" % (self._front.plain_head, len(body), body)
+            self._front.cork.hold(self)
+            self._finish()
+            return
         length = b"" if status in (204, 304) else b"Content-Length: %d\r\n" % len(body)
         ending = b"\r\n" if self._keeps_alive else b"Connection: close\r\n\r\n"
         head = b"%b%b%b%b%b" % (_STATUS_LINE[status], self._front.date_line, lines, length, ending)
