@@ -23,6 +23,9 @@ class Port(Protocol):
     def answer(self, message: bytes, status: int) -> None:
         """Send the final answer; `status` is the HTTP status where one can still be chosen."""
 
+    def stream(self) -> None:
+        """The back answers as a stream: so does the front, where it can choose and the client can read one."""
+
     def abandon(self) -> None:
         """End without an answer: the client cancelled the request."""
 
@@ -135,6 +138,10 @@ class Call(ABC):
             self.timeout.reschedule(self.deadline)
 
     @abstractmethod
+    def streamed(self) -> None:
+        """The back began to answer with a stream."""
+
+    @abstractmethod
     def notified(self, envelope: Envelope) -> None:
         """The back sent a notification that belongs to this call."""
 
@@ -159,6 +166,9 @@ class Collect(Call):
     def __init__(self, id: int, row: Method) -> None:
         super().__init__(id, row)
         self.answer: Envelope | None = None
+
+    def streamed(self) -> None:
+        """Nothing that comes before the answer matters."""
 
     def notified(self, envelope: Envelope) -> None:
         """Nothing that comes before the answer matters."""

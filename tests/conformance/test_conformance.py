@@ -83,6 +83,7 @@ def test_server(server_reports: Callable[[str, str], Report], way: str, revision
         assert old_revision_problems(report) == []
     if way != "direct":
         assert report.ids() == server_reports("direct", revision).ids()
+        assert report.passed_ids() == server_reports("direct", revision).passed_ids()
 
 
 def test_every_scored_client_scenario_is_run() -> None:

@@ -96,6 +96,9 @@ class Box:
         self.status = status
         self.notify(message)
 
+    def stream(self) -> None:
+        """Nothing to choose here."""
+
     def abandon(self) -> None:
         self.is_abandoned = True
 

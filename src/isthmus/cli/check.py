@@ -40,6 +40,9 @@ class _Answer:
     def answer(self, message: bytes, status: int) -> None:
         self.message = json.loads(message)
 
+    def stream(self) -> None:
+        """Nothing to choose here."""
+
     def abandon(self) -> None:
         """Never cancelled."""
 

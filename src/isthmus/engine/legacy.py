@@ -190,6 +190,8 @@ class LegacySession:
 
     async def _send(self, call: LegacyCall, envelope: Envelope) -> None:
         back = await self._ready()
+        if self._gateway.client is None:
+            call.streamed()  # as every SDK's server does: a legacy answer may be preceded by anything, on stdio too
         text = edits.with_id(envelope, str(call.id).encode())
         try:
             await back.request(call, text)

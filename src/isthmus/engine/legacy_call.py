@@ -108,6 +108,9 @@ class LegacyCall(Call):
             self.expires += asyncio.get_running_loop().time() - self._paused
             super().extend(seconds)
 
+    def streamed(self) -> None:
+        self.port.stream()
+
     def notified(self, envelope: Envelope) -> None:
         self._session.notified(envelope, self)
 

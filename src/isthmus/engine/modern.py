@@ -50,6 +50,9 @@ class ModernCall(Call):
         self.remakes_headers = False
         self.mismatched = False
 
+    def streamed(self) -> None:
+        self._port.stream()
+
     def notified(self, envelope: Envelope) -> None:
         if not self.row.is_endless:
             self.extend(self.gateway.limits.call)

@@ -293,6 +293,7 @@ class _Reader:
         last_id: str | None = None
         retry: int | None = None
         fruitless = 0
+        self._call.streamed()
         try:
             while True:
                 fault: BackFault | None = None

@@ -157,6 +157,9 @@ class _LinePort:
     def answer(self, message: bytes, status: int) -> None:
         self._output.write(message)
 
+    def stream(self) -> None:
+        """There is one stream for everything."""
+
     def abandon(self) -> None:
         """Nothing has to be closed."""
 

@@ -29,7 +29,7 @@ class PostPort:
         among: the ports that are open; it is one of them until it is done.
     """
 
-    __slots__ = ("_among", "_has_begun", "_is_done", "_lines", "_since", "_sink", "_streams", "left")
+    __slots__ = ("_among", "_has_begun", "_is_done", "_lines", "_since", "_sink", "_streams", "_wants_stream", "left")
 
     def __init__(self, sink: Sink, streams: bool, lines: bytes, now: float, among: "set[PostPort]") -> None:
         self.left: Callable[[], object] | None = None
@@ -41,6 +41,7 @@ class PostPort:
         self._since = now
         self._has_begun = False
         self._is_done = False
+        self._wants_stream = False
 
     def notify(self, message: bytes) -> None:
         if self._streams and not self._is_done:
@@ -51,11 +52,16 @@ class PostPort:
         if self._is_done:
             return
         self.close()
+        if self._wants_stream and not self._has_begun and status < 300:
+            self._begin()
         if self._has_begun:
             self._sink.write(write_event(message))
             self._sink.end()
         else:
             self._sink.respond(status, JSON_LINES + self._lines if self._lines else JSON_LINES, message)
+
+    def stream(self) -> None:
+        self._wants_stream = self._streams
 
     def abandon(self) -> None:
         if not self._is_done:
@@ -148,6 +154,9 @@ class GetPort:
     def answer(self, message: bytes, status: int) -> None:
         """No request is answered here."""
 
+    def stream(self) -> None:
+        """Nothing to choose here."""
+
     def abandon(self) -> None:
         """No request is answered here."""
 
@@ -178,6 +187,9 @@ class BatchPort:
     def answer(self, message: bytes, status: int) -> None:
         self._answers.append(message)
         self.abandon()
+
+    def stream(self) -> None:
+        """Nothing to choose here."""
 
     def abandon(self) -> None:
         self._missing -= 1
