@@ -1,4 +1,4 @@
-"""One MCP server in front of others: any transport to any transport, any protocol era to any era.
+"""One MCP server in front of another: any transport to any transport, without losing anything.
 
 `FastMCP.as_proxy(target)` gives a proxy; `.run()` serves it. Nothing heavy is imported before it is used.
 """

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from isthmus.engine.gateway import Gateway
+from isthmus.errors import ConfigError
 from isthmus.limits import Limits
 from isthmus.transports.target import Target
 
@@ -32,6 +33,22 @@ class HttpPlace:
     path: str = "/mcp"
     allow_hosts: tuple[str, ...] = ()
     allow_origins: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Refuse what can't be reached, and what would let everybody in by accident.
+
+        Raises:
+            ConfigError: the path is none, or an address beyond loopback comes without the hosts that may be used there.
+        """
+        from isthmus.transports.http_front.guard import is_loopback
+
+        if not self.path.startswith("/") or any(mark in self.path for mark in "?# "):
+            raise ConfigError(f"The path {self.path!r} must begin with a slash, and hold no space, '?' or '#'.")
+        if not is_loopback(self.host) and not self.allow_hosts:
+            raise ConfigError(
+                f"Listening on {self.host} lets others in. Name the hosts that they may use: --allow-host HOST, "
+                "allow_hosts=[…] from Python, or * for any."
+            )
 
 
 def run_loop(main: Coroutine[Any, Any, int]) -> int:

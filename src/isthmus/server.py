@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from isthmus.errors import ConfigError
 from isthmus.limits import Limits
 from isthmus.transports.target import Target, read_target
 
@@ -70,7 +71,7 @@ class FastMCP:
             allow_origins: web origins whose pages may talk to the proxy.
 
         Raises:
-            ConfigError: the address can't be had.
+            ConfigError: the transport or the path is none, the address can't be had or needs `allow_hosts`.
             SystemExit: with 1, over stdio, when the target never answered.
         """
         from isthmus import run
@@ -79,10 +80,13 @@ class FastMCP:
             from isthmus.transports.stdio_front import take_stdout
 
             work = run.serve_stdio(self._target, take_stdout(), name=self.name, bounds=self._limits)
+        elif transport not in ("http", "streamable-http"):
+            raise ConfigError(f"There is no transport {transport!r}; there are 'stdio' and 'http'.")
         else:
             from isthmus.transports.http_front.serve import bind
 
             place = run.HttpPlace(host, port, path, tuple(allow_hosts), tuple(allow_origins))
+            place.check()
             work = run.serve_http(self._target, bind(host, port), place, name=self.name, bounds=self._limits)
         code = run.run_loop(work)
         if code:
@@ -102,4 +106,5 @@ class FastMCP:
         from isthmus.run import HttpPlace
 
         place = HttpPlace(path=path, allow_hosts=tuple(allow_hosts), allow_origins=tuple(allow_origins))
+        place.check()
         return HttpApp(self._target, place, name=self.name, bounds=self._limits)

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
@@ -36,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         code = 2
     except KeyboardInterrupt:
         code = 130
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
     sys.exit(code)
 
 
@@ -100,17 +104,11 @@ def _run(arguments: argparse.Namespace, target: str | list[str]) -> int:
         from isthmus.transports.stdio_front import take_stdout
 
         return run.run_loop(run.serve_stdio(back, take_stdout(), name=arguments.name, bounds=bounds))
-    from isthmus.transports.http_front.guard import is_loopback
     from isthmus.transports.http_front.serve import bind
 
     host, port = _address(arguments.http)
-    if not is_loopback(host) and not arguments.allow_host:
-        raise ConfigError(
-            f"Listening on {host} lets others in. Name the hosts they may use with --allow-host HOST, or * for any."
-        )
-    if not arguments.path.startswith("/"):
-        raise ConfigError(f"The path {arguments.path!r} must begin with a slash.")
     place = run.HttpPlace(host, port, arguments.path, tuple(arguments.allow_host), tuple(arguments.allow_origin))
+    place.check()
     bound = bind(host, port)
     shown = f"[{host}]" if ":" in host else host
     print(f"isthmus: {back.name} at http://{shown}:{bound.getsockname()[1]}{place.path}", file=sys.stderr, flush=True)

@@ -18,7 +18,7 @@ from isthmus.limits import CLOSE_CONNECTIONS, POOL_CONNECTIONS, POOL_IDLE, REDIR
 from isthmus.transports.http_connect import Route, connect, find_proxy, split_url
 from isthmus.transports.http_response import EventStream, Failure, Response
 from isthmus.transports.http_stream import Connection, Known, Waiter
-from isthmus.version import __version__
+from isthmus.version import PROXY_ID, __version__
 
 __all__ = ["EventStream", "HttpClient", "Response", "Statistics"]
 
@@ -349,7 +349,7 @@ class HttpClient:
 def _fixed_lines(name: str, host: str, headers: Sequence[tuple[str, str]]) -> bytes:
     """The header lines that every request has."""
     lines = {"host": f"Host: {host}", "user-agent": f"User-Agent: isthmus/{__version__}"}
-    more = ["Accept-Encoding: identity"]
+    more = ["Accept-Encoding: identity", f"Via: 1.1 {PROXY_ID}"]
     for title, raw in headers:
         value = raw.strip(" \t")
         if not _NAME.match(title):

@@ -37,10 +37,15 @@ def read_target(
     Raises:
         ConfigError: it is none of these, the file or the command does not exist, or an option doesn't fit it.
     """
-    if isinstance(target, str) and target.startswith(("http://", "https://")):
+    if isinstance(target, str) and target.lower().startswith(("http://", "https://")):
         if env or cwd:
             raise ConfigError("--env and --cwd are for a command; a URL is not started by isthmus. Remove them.")
-        host = urlsplit(target).hostname
+        try:
+            host = urlsplit(target).hostname
+        except ValueError as error:
+            raise ConfigError(
+                f"The URL {target!r} can't be read: {error}. Write it as http://HOST:PORT/PATH."
+            ) from None
         if not host:
             raise ConfigError(f"The URL {target!r} has no host. Write it as http://HOST:PORT/PATH.")
         return HttpTarget(name or host, target, tuple(headers))

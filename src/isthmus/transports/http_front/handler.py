@@ -19,6 +19,7 @@ from isthmus.transports.http_front.guard import Guard
 from isthmus.transports.http_front.port import JSON_LINES, BatchPort, GetPort, PostPort
 from isthmus.transports.http_front.request import Admission, Request, Sink
 from isthmus.types import Relay, Session
+from isthmus.version import PROXY_ID
 from isthmus.wire.codec import open_object, parse
 from isthmus.wire.envelope import (
     INTERNAL_ERROR,
@@ -101,6 +102,9 @@ class Handler:
         refused = self._guard.judge(request.headers.get("host"), origin)
         if refused is not None:
             _refuse(sink, refused.status, INVALID_REQUEST, refused.why)
+            return
+        if PROXY_ID in request.headers.get("via", ""):
+            _refuse(sink, 508, INTERNAL_ERROR, "This proxy is its own back. Give it the URL of another server.")
             return
         lines = self._guard.cors(origin) if origin is not None else b""
         if request.path != self._path:

@@ -1,6 +1,7 @@
 """Runs the HTTP front: binds the port, and lets uvicorn serve our protocol class until it is told to stop."""
 
 import asyncio
+import errno
 import logging
 import math
 import socket
@@ -33,7 +34,10 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         bound.close()
         why = error.strerror or str(error)
-        raise ConfigError(f"Can't listen on {host}:{port}: {why}. Stop what uses it, or choose another.") from error
+        hint = (
+            "Stop what uses it, or choose another port" if error.errno == errno.EADDRINUSE else "Choose another address"
+        )
+        raise ConfigError(f"Can't listen on {host}:{port}: {why}. {hint}.") from error
     bound.setblocking(False)
     return bound
 
