@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from isthmus.engine.express import ExpressCall
 from isthmus.engine.gateway import Gateway
 from isthmus.limits import Limits
 from isthmus.transports.http_front.front import Front
@@ -64,6 +65,8 @@ class Back:
             status = "404 Not Found"
         elif name == "other-id":
             message = message.replace(f'"id": {id}', '"id": "other"')
+        elif name == "moved":
+            status = "303 See Other\r\nLocation: /elsewhere"
         elif name == "page":
             message, kind, status = "<html>", "text/html", "502 Bad Gateway"
         elif name == "die":
@@ -197,6 +200,7 @@ def test_many_at_once_get_their_own_answers() -> None:
         ("other-id", 200, "another request"),
         ("page", 200, "HTTP 502"),
         ("die", 200, "closed the connection"),
+        ("moved", 200, "redirected a POST"),
     ],
 )
 def test_what_goes_wrong_is_one_answer(name: str, status: int, says: str) -> None:
@@ -228,6 +232,34 @@ def test_a_stream_goes_on_as_a_stream() -> None:
                 data = [json.loads(line[6:]) for line in body.decode().splitlines() if line.startswith("data: ")]
                 assert status == 200
                 assert [message.get("id") for message in data] == [None, id]
+
+    run(scenario)
+
+
+def test_a_client_that_leaves_as_a_stream_begins_frees_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task that would read the stream has not had its first step when it is cancelled."""
+    begun = ExpressCall.set_result
+
+    def begun_and_left(self: ExpressCall, outcome: Any, /) -> None:
+        begun(self, outcome)
+        if getattr(outcome, "stream", None) is not None:
+            self.leave()
+            left.set()
+
+    left = asyncio.Event()
+
+    async def scenario() -> None:
+        async with stage() as (_, gateway, connect):
+            client = await connect()
+            await warm(client)
+            await client.ask(3, "stream")
+            monkeypatch.setattr(ExpressCall, "set_result", begun_and_left)
+            client.writer.write(call(4, "stream"))
+            assert gateway.client is not None
+            await left.wait()
+            assert gateway.client.statistics().used == 0
+            monkeypatch.setattr(ExpressCall, "set_result", begun)
+            assert (await (await connect()).ask(5))[0] == 200
 
     run(scenario)
 

@@ -18,7 +18,7 @@ from isthmus.errors import BackFault, ConfigError
 from isthmus.limits import MIB, Limits
 from isthmus.transports import http_response
 from isthmus.transports.http_client import HttpClient
-from isthmus.version import __version__
+from isthmus.version import PROXY_ID, __version__
 from tests.transports.http_peers import (
     OK,
     SSE,
@@ -53,6 +53,7 @@ def test_post_is_written_whole(run: Runner) -> None:
                 f"Host: 127.0.0.1:{peer.port}",
                 f"User-Agent: isthmus/{__version__}",
                 "Accept-Encoding: identity",
+                f"Via: 1.1 {PROXY_ID}",
                 "X-Key: k",
                 "Accept: application/json, text/event-stream",
                 "Content-Type: application/json",
@@ -83,7 +84,7 @@ def test_user_agent_and_host_may_be_set_and_accept_may_not(run: Runner) -> None:
         async with serve(saying(OK)) as peer, use(peer.url, headers=headers) as client:
             await client.request("POST", b"", b"{}")
             assert "user-agent: me/1\r\n" in peer.heads[0] and "Host: inside\r\n" in peer.heads[0]
-            assert "isthmus" not in peer.heads[0] and "text/html" not in peer.heads[0]
+            assert "isthmus/" not in peer.heads[0] and "text/html" not in peer.heads[0]
             assert "text/plain" not in peer.heads[0] and "127.0.0.1" not in peer.heads[0]
 
     run(scenario)

@@ -64,6 +64,21 @@ def test_calls_wait_in_turn_for_a_connection(run: Runner, monkeypatch: pytest.Mo
     run(scenario)
 
 
+def test_a_lasting_stream_takes_no_slot(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Listeners may be many and stay for hours; calls never wait for them."""
+    monkeypatch.setattr(http_client, "POOL_CONNECTIONS", 1)
+
+    async def scenario() -> None:
+        async with serve(saying(OK)) as peer, use(peer.url) as client:
+            for _ in range(3):
+                assert (await client.request("GET", b"", lasting=True)).status == 200
+            assert client.statistics().used == client.statistics().idle == 0
+            assert (await client.request("POST", b"", b"{}")).status == 200
+            assert peer.connections == 4
+
+    run(scenario)
+
+
 def test_a_slot_outlives_a_connection_that_died(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_client, "POOL_CONNECTIONS", 1)
 

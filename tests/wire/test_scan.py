@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isthmus.wire.scan import ScanError, names_are_plain, scan_members
+from isthmus.wire.scan import ScanError, names_are_plain, scan_items, scan_members
 from tests.property.json_text import OBJECTS
 
 
@@ -48,3 +48,11 @@ def test_plain_names() -> None:
     assert not names_are_plain(b'{"\\u0061":1}', scan_members(b'{"\\u0061":1}'))
     assert not names_are_plain(b'{"a":2,"a":1}', scan_members(b'{"a":2,"a":1}'))
     assert names_are_plain(b"{}", scan_members(b"{}"))
+
+
+def test_items_as_they_are_spelled() -> None:
+    assert scan_items(b' [ 1.0 ,{"a":"\\ud800", "a":2} ,[] ] ') == [b"1.0", b'{"a":"\\ud800", "a":2}', b"[]"]
+    assert scan_items(b"[]") == []
+    for text in (b"{}", b"[1,]", b"[1] 2", b"[1", b""):
+        with pytest.raises(ScanError):
+            scan_items(text)

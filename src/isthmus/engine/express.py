@@ -5,6 +5,7 @@ Whatever turns out otherwise goes on as the coroutine that it would have been (`
 redirect, a connection that was stale.
 """
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -12,7 +13,8 @@ from isthmus.engine.modern import ModernCall, mirrored_lines, settle
 from isthmus.errors import BackFault, Fault
 from isthmus.protocol.judge import ModernRequest
 from isthmus.transports.http_back import post_modern, read_answer, read_modern
-from isthmus.transports.http_response import Failure, Response
+from isthmus.transports.http_client import REDIRECTING
+from isthmus.transports.http_response import EventStream, Failure, Response
 from isthmus.types import Port
 
 if TYPE_CHECKING:
@@ -20,19 +22,20 @@ if TYPE_CHECKING:
     from isthmus.transports.http_client import HttpClient
     from isthmus.transports.http_stream import Connection
 
-_REDIRECTS: Final = range(300, 400)
+_log: Final = logging.getLogger("isthmus.engine")
 
 
 class ExpressCall(ModernCall):
     """A modern call that is itself what the connection's outcome is given to."""
 
-    __slots__ = ("_began", "_connection", "_extra", "_is_over", "_text")
+    __slots__ = ("_began", "_connection", "_extra", "_is_over", "_stream", "_text")
 
     def __init__(self, gateway: "Gateway", request: ModernRequest, port: Port, headers: Mapping[str, str]) -> None:
         super().__init__(gateway, request, port)
         self._extra = mirrored_lines(gateway, request, headers)
         self._text = request.write(self.id)
         self._connection: Connection | None = None
+        self._stream: EventStream | None = None
         self._is_over = False
         self._began = gateway.deadlines.now()
 
@@ -50,6 +53,8 @@ class ExpressCall(ModernCall):
     def leave(self) -> None:
         """The client is gone: closing the connection is the protocol's cancellation."""
         self.gateway.deadlines.forget(self)
+        if self._stream is not None:
+            self._stream.close()  # a task that has not begun yet would not
         if self.task is not None:
             self.task.cancel()
         elif not self._is_over and self._connection is not None:
@@ -75,13 +80,17 @@ class ExpressCall(ModernCall):
         self._is_over = True
         self.gateway.deadlines.forget(self)
         try:
-            if type(outcome) is Response and outcome.stream is None and outcome.status not in _REDIRECTS:
+            if type(outcome) is Response and outcome.stream is None and outcome.status not in REDIRECTING:
                 read_answer(self.gateway.name, self, outcome)
             else:
+                self._stream = outcome.stream if type(outcome) is Response else None
                 self.task = self.gateway.tasks.start(self._go_on(outcome))
         except Fault as fault:
             self.gateway.failed(fault)
             self.fail(fault)
+        except Exception:
+            _log.exception("A call failed; this is a bug of isthmus.")
+            self.fail(Fault("The proxy failed in the middle of this call. See its log."))
 
     async def _go_on(self, outcome: Response | Failure) -> None:
         """As a coroutine, under the same deadline."""
@@ -90,9 +99,11 @@ class ExpressCall(ModernCall):
 
     async def _rest(self, outcome: Response | Failure) -> None:
         client = self.gateway.client
-        if isinstance(outcome, Response) and outcome.stream is not None:
+        if isinstance(outcome, Response):
+            if client is not None and outcome.stream is None:
+                outcome = await client.redirect("POST", outcome, self._extra, self._text)
             await read_modern(self.gateway.name, self, outcome)
-        elif isinstance(outcome, Failure) and not (outcome.stale and self.row.is_repeatable):
+        elif not (outcome.stale and (self.row.is_repeatable or outcome.unsent)):
             raise BackFault(outcome.why) from outcome.error
         elif client is not None:
             await post_modern(client, self.gateway.name, self, self._text, self._extra)

@@ -10,6 +10,7 @@ from isthmus.protocol.names import PROGRESS_KEY, SERVER_INFO_KEY, SUBSCRIPTION_K
 from isthmus.protocol.param_headers import ANNOTATION, Mirrored, read_schema
 from isthmus.wire.codec import close_object, decode, encode, identify, open_object, string
 from isthmus.wire.envelope import Envelope, Members
+from isthmus.wire.scan import ScanError, scan_items
 
 _ANNOTATION: Final = ANNOTATION.encode()
 
@@ -138,8 +139,10 @@ def _items(raw: Raw) -> list[bytes]:
     try:
         return [bytes(item) for item in msgspec.json.decode(raw, type=list[Raw])]
     except (msgspec.DecodeError, RecursionError):
-        items = _decoded(raw)
-        return [encode(item) for item in items] if isinstance(items, list) else []
+        try:
+            return scan_items(bytes(raw))
+        except ScanError:
+            return []
 
 
 def _read_tool(item: bytes) -> tuple[str, tuple[Mirrored, ...] | str]:

@@ -64,7 +64,9 @@ async def post_modern(client: HttpClient, name: str, call: Call, text: bytes, ex
     Raises:
         BackUnavailable, BackFault: there is no answer and there will be none.
     """
-    await read_modern(name, call, await client.request("POST", extra, text, repeatable=call.row.is_repeatable))
+    row = call.row
+    response = await client.request("POST", extra, text, repeatable=row.is_repeatable, lasting=row.is_endless)
+    await read_modern(name, call, response)
 
 
 async def read_modern(name: str, call: Call, response: Response) -> None:
@@ -223,7 +225,7 @@ class HttpSession:
             fruitless += 1
             with suppress(BackUnavailable, BackFault, TimeoutError):
                 async with asyncio.timeout(limits.LISTEN):
-                    response = await self._client.request("GET", extra, repeatable=True)
+                    response = await self._client.request("GET", extra, repeatable=True, lasting=True)
                     if response.stream is not None:
                         had = last_id
                         last_id, retry = await self._hear(response.stream, last_id, retry)

@@ -33,7 +33,7 @@ _ACCEPT: Final = {
     "POST": b"Accept: application/json, text/event-stream\r\nContent-Type: application/json\r\n",
     "GET": b"Accept: text/event-stream\r\n",
 }
-_REDIRECTING: Final = frozenset({301, 302, 303, 307, 308})
+REDIRECTING: Final = frozenset({301, 302, 303, 307, 308})
 
 
 class Statistics(NamedTuple):
@@ -78,10 +78,12 @@ class HttpClient:
         self._closed = False
         self._sweep: asyncio.TimerHandle | None = None
         self._opened = 0
-        self._short = 0
+        self._is_short = False
         self._reused = 0
 
-    async def request(self, verb: str, extra: bytes, body: bytes = b"", *, repeatable: bool = False) -> Response:
+    async def request(
+        self, verb: str, extra: bytes, body: bytes = b"", *, repeatable: bool = False, lasting: bool = False
+    ) -> Response:
         """One exchange. Waits for the response, or for the head of a stream of events.
 
         Connecting is bounded by `Limits.connect`; the wait for a free connection and for the response is the caller's
@@ -92,15 +94,20 @@ class HttpClient:
             extra: ready header lines, each with its `\\r\\n`.
             body: sent as it is.
             repeatable: whether it may be sent again when a kept connection turns out to have been closed.
+            lasting: whether the response is a stream that may stay open for hours; it gets a connection of its own,
+                outside the pool, so that listeners never keep calls waiting.
 
         Raises:
             BackUnavailable: nothing of the request arrived.
             BackFault: the response can't be used, or there was none.
         """
         head = self._heads.get(verb) or self._make_head(verb, self._target)
+        own_extra = extra
         extra = b"%bContent-Length: %d\r\n\r\n" % (extra, len(body)) if body or verb == "POST" else extra + b"\r\n"
-        if self._short and self._used + len(self._idle) < POOL_CONNECTIONS:
-            self._short -= 1
+        if lasting:
+            connection = await self._open(_Apart(self))
+        elif self._is_short:
+            self._is_short = False
             connection = await self._acquire()
         else:
             connection = self._take_idle() or await self._acquire()
@@ -117,16 +124,24 @@ class HttpClient:
         else:
             assert type(outcome) is Failure
             response = await self._repeat(outcome, head + extra, body, repeatable and was_used)
-        if response.status not in _REDIRECTING:
+        if response.status not in REDIRECTING:
             return response
+        return await self.redirect(verb, response, own_extra, body)
+
+    async def redirect(self, verb: str, response: Response, extra: bytes, body: bytes) -> Response:
+        """Where a response leads within the origin; the response itself if it leads nowhere.
+
+        Raises: as `request`.
+        """
+        extra = b"%bContent-Length: %d\r\n\r\n" % (extra, len(body)) if body or verb == "POST" else extra + b"\r\n"
         target = self._target
         for _ in range(REDIRECTS):
-            if response.status not in _REDIRECTING or "location" not in response.headers:
+            if response.status not in REDIRECTING or "location" not in response.headers:
                 return response
             target = self._redirected(verb, target, response)
             connection = self._take_idle() or await self._acquire()
             response = await self._exchange(connection, self._make_head(verb, target) + extra, body)
-        if response.status not in _REDIRECTING:
+        if response.status not in REDIRECTING:
             return response
         raise BackFault(f"{self._name} redirected {REDIRECTS + 1} times in a row; give the URL where that ends.")
 
@@ -134,7 +149,7 @@ class HttpClient:
         """Whether a kept connection may be there for `start`; if not, the next `request` opens one more."""
         if self._idle:
             return True
-        self._short += 1
+        self._is_short = self._used < POOL_CONNECTIONS
         return False
 
     def start(self, extra: bytes, body: bytes, waiter: Waiter) -> Connection | None:
@@ -214,7 +229,7 @@ class HttpClient:
 
     async def _repeat(self, failure: Failure, head: bytes, body: bytes, may_repeat: bool) -> Response:
         """The outcome of another try, where one may be made."""
-        if not (failure.stale and may_repeat):
+        if not (failure.stale and (may_repeat or failure.unsent)):
             raise BackFault(failure.why) from failure.error
         connection = await self._acquire()
         if connection.served:
@@ -283,11 +298,11 @@ class HttpClient:
         else:
             self.forfeit()
 
-    async def _open(self) -> Connection:
-        """A fresh connection in a slot that the caller has."""
+    async def _open(self, apart: "_Apart | None" = None) -> Connection:
+        """A fresh connection: in a slot that the caller has, or apart from all slots."""
         if self._known is None:
             self._known = Known(asyncio.get_running_loop())
-        connection = Connection(self, self._name, self._limits.result, self._known)
+        connection = Connection(apart or self, self._name, self._limits.result, self._known)
         try:
             if not self._closed:
                 await connect(self._route, connection)
@@ -295,7 +310,7 @@ class HttpClient:
                 raise BackUnavailable(f"The client for {self._name} was closed while it connected; start it again.")
         except BaseException:
             connection.abort()
-            self.forfeit()
+            (apart or self).forfeit()
             raise
         self._opened += 1
         self._sockets.add(connection)
@@ -344,6 +359,29 @@ class HttpClient:
                 "give the URL it points to, or check that it is an MCP endpoint."
             )
         return new
+
+
+class _Apart:
+    """The owner of a connection that belongs to no pool: it is closed after its one response."""
+
+    __slots__ = ("_client",)
+
+    def __init__(self, client: HttpClient) -> None:
+        self._client = client
+
+    def release(self, connection: Connection) -> None:
+        """Never kept."""
+        connection.abort()
+
+    def forfeit(self) -> None:
+        """It had no slot."""
+
+    def unlist(self, connection: Connection) -> None:
+        """It was never idle."""
+
+    def closed(self, connection: Connection) -> None:
+        """Its socket is closed."""
+        self._client.closed(connection)
 
 
 def _fixed_lines(name: str, host: str, headers: Sequence[tuple[str, str]]) -> bytes:

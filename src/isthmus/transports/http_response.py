@@ -13,12 +13,16 @@ _PIECE_COST: Final = 64
 
 
 class Failure:
-    """Why there is no response. `stale`: the connection was closed before a byte of one came."""
+    """Why there is no response.
 
-    __slots__ = ("error", "stale", "why")
+    `stale`: the connection was closed before a byte of one came; `unsent`: and before a byte of the request was sent.
+    """
 
-    def __init__(self, why: str, *, stale: bool = False, error: Exception | None = None) -> None:
+    __slots__ = ("error", "stale", "unsent", "why")
+
+    def __init__(self, why: str, *, stale: bool = False, unsent: bool = False, error: Exception | None = None) -> None:
         self.why = why
+        self.unsent = unsent
         self.stale = stale
         self.error = error
 

@@ -166,6 +166,7 @@ class Connection(asyncio.Protocol):
             return
         stream = self._response.stream if self._response is not None else None
         self._waiter = self._response = None
+        self._held = b""
         self.abort()
         self._owner.forfeit()
         if stream is not None:
@@ -203,6 +204,7 @@ class Connection(asyncio.Protocol):
         if is_fresh and self._recall(data):
             return
         if self._response is None and self._quiet + len(data) > RESPONSE_HEAD:
+            is_fresh = False
             room = RESPONSE_HEAD - self._quiet
             self.data_received(data[:room])
             data = data[room:]
@@ -373,9 +375,11 @@ class Connection(asyncio.Protocol):
 
     def _closed_failure(self, error: Exception | None) -> Failure:
         if self._response is None and not self._quiet:
+            unsent, self._held = bool(self._held), b""
             return Failure(
                 f"{self._name} closed the connection before it answered; whether it did what was asked is unknown.",
                 stale=True,
+                unsent=unsent,
                 error=error,
             )
         return Failure(f"{self._name} closed the connection in the middle of its answer; try again.", error=error)
@@ -387,7 +391,10 @@ class Connection(asyncio.Protocol):
             response.body = b"".join([response.body, *self._blocks, *self._pieces])
             self._pieces.clear()
             self._blocks.clear()
-        is_written = not self._is_large or (transport is not None and not transport.get_write_buffer_size())
+        is_written = not self._held and (
+            not self._is_large or (transport is not None and not transport.get_write_buffer_size())
+        )
+        self._held = b""
         self._waiter = self._response = None
         self._done = False
         self.served += 1

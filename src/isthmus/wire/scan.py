@@ -96,6 +96,26 @@ def scan_members(text: bytes) -> OddMembers:
             return _ended(text, at, members)
 
 
+def scan_items(text: bytes) -> list[bytes]:
+    """The raw texts of the items of the one JSON array that `text` is.
+
+    Raises:
+        ScanError: `text` is not JSON, not an array, or nests deeper than `limits.JSON_DEPTH`.
+    """
+    start = _SPACE.match(text, 0).end()  # type: ignore[union-attr]  # matches the empty string too
+    if text[start : start + 1] != b"[" or _SPACE.match(text, _skip_value(text, start)).end() != len(text):  # type: ignore[union-attr]
+        raise ScanError("not an array")
+    items: list[bytes] = []
+    at = _SPACE.match(text, start + 1).end()  # type: ignore[union-attr]
+    while text[at : at + 1] != b"]":
+        end = _skip_value(text, at)
+        items.append(text[at:end])
+        mark = _TOKEN.match(text, end)
+        at = end if mark is None or mark["mark"] != b"," else _SPACE.match(text, mark.end()).end()  # type: ignore[union-attr]
+        at = _SPACE.match(text, at).end()  # type: ignore[union-attr]
+    return items
+
+
 def _ended(text: bytes, at: int, members: OddMembers) -> OddMembers:
     if _SPACE.match(text, at).end() != len(text):  # type: ignore[union-attr]
         raise ScanError(f"more text after the object at byte {at}")
