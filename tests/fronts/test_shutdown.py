@@ -86,7 +86,7 @@ def test_a_command_that_is_told_to_stop(number: int) -> None:
             session = await open_session(proxy.port)
             async with connected(proxy.port) as modern, connected(proxy.port) as old, connected(proxy.port) as stream:
                 message = legacy("tools/call", 2, name="sleep", arguments={"seconds": 3})
-                old.send(post(message, Mcp_Session_Id=session))
+                old.send(post(message, Mcp_Session_Id=session, Accept="application/json"))
                 stream.send(http("GET", Mcp_Session_Id=session))
                 modern.send(modern_post(call("sleep", 1, seconds=3)))
                 await stream.head()

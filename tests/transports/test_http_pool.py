@@ -75,6 +75,8 @@ def test_a_lasting_stream_takes_no_slot(run: Runner, monkeypatch: pytest.MonkeyP
             assert client.statistics().used == client.statistics().idle == 0
             assert (await client.request("POST", b"", b"{}")).status == 200
             assert peer.connections == 4
+            await client.request("GET", b"", lasting=True)
+            assert client.statistics().used == client.statistics().idle == 0
 
     run(scenario)
 

@@ -105,7 +105,7 @@ class HttpClient:
         own_extra = extra
         extra = b"%bContent-Length: %d\r\n\r\n" % (extra, len(body)) if body or verb == "POST" else extra + b"\r\n"
         if lasting:
-            connection = await self._open(_Apart(self))
+            connection = self._take_apart() or await self._open(_Apart(self))
         elif self._is_short:
             self._is_short = False
             connection = await self._acquire()
@@ -260,6 +260,14 @@ class HttpClient:
                 return connection
             connection.abort()
         return None
+
+    def _take_apart(self) -> Connection | None:
+        """An idle connection that leaves the pool."""
+        connection = self._take_idle()
+        if connection is not None:
+            connection.move(_Apart(self))
+            self.forfeit()
+        return connection
 
     async def _acquire(self) -> Connection:
         """A fresh connection, or while all slots are taken whatever becomes free first."""

@@ -138,6 +138,10 @@ class Connection(asyncio.Protocol):
         """Whether a request may still be written on it."""
         return self._transport is not None and not self._transport.is_closing()
 
+    def move(self, owner: Owner) -> None:
+        """Belong to somebody else from now on."""
+        self._owner = owner
+
     def start(self, head: bytes, body: bytes, waiter: Waiter) -> None:
         """Write a request; the waiter gets its result when the response is complete or its stream has begun."""
         self._waiter = waiter
