@@ -24,7 +24,7 @@ from isthmus.engine.deadlines import Deadlines
 from isthmus.types import Call
 
 ALLOWED: Final = {
-    "StdioFront.serve": "waits for the client to leave or the proxy to be told to stop",
+    "ChannelFront.serve": "waits for the client to leave or the proxy to be told to stop",
     "Output.open": "connects a pipe that is already open",
     "_open_input": "connects a pipe that is already open",
     "_Child.connect": "connects the pipes of a child of our own, which are open",

@@ -65,8 +65,8 @@ REDIRECTS: Final = 3
 """Redirects within one origin before it counts as a loop."""
 PENDING_STRAYS: Final = 256
 """Messages outside any call that wait for a legacy client to open its GET stream; older ones are dropped, counted."""
-LOGGING_PROCESSES: Final = 8
-"""Processes of one modern stdio back whose calls want log messages at the same time: see `transports/stdio_back`."""
+LOGGING_CHANNELS: Final = 8
+"""Channels to one modern back whose calls want log messages at the same time: see `transports/channel_back`."""
 LAST_WORDS: Final = 0.5
 """For the rest of stdout and stderr and the exit status, from the first sign of an end; then waiting calls fail."""
 STDERR_SAID: Final = 300

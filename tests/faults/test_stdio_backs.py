@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from isthmus.engine.gateway import Gateway
+from isthmus.transports.process import Process
 from tests.engine.clients import LegacyClient, ModernClient, gateway, heard, processes, run, script, stdio, until
 
 
@@ -222,9 +223,9 @@ def test_a_cancelled_client_of_a_dying_back_stays_cancelled(tmp_path: Path) -> N
             await client.call(0, "echo").result()
             hanging = client.call(1, "hang")
             await asyncio.sleep(0)
-            pipe = proxy.stdio()._pipes[0]
-            assert pipe._process is not None
-            pipe._process._alive = False  # what the first sign of an end does
+            pipe = proxy.channels()._pipes[0]
+            assert isinstance(pipe._channel, Process)
+            pipe._channel._alive = False  # what the first sign of an end does
             await hanging.cancel()
             assert hanging.task.cancelled() and hanging.box.messages == []
 

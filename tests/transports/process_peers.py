@@ -14,7 +14,8 @@ import pytest
 import uvloop
 
 from isthmus.limits import Limits
-from isthmus.transports.process import Launch, Process
+from isthmus.transports.launch import Launch
+from isthmus.transports.process import Process
 from isthmus.transports.watchdog import Watchdog
 from isthmus.wire.codec import close_object, decode
 from isthmus.wire.envelope import Batch, Envelope

@@ -12,7 +12,8 @@ import pytest
 
 from isthmus.errors import BackUnavailable
 from isthmus.limits import MIB, Limits
-from isthmus.transports.process import Launch, Process
+from isthmus.transports.launch import Launch
+from isthmus.transports.process import Process
 from isthmus.transports.watchdog import Watchdog
 from tests.transports.process_peers import (
     ECHO,

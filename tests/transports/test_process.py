@@ -13,7 +13,7 @@ import pytest
 from isthmus.errors import BackFault, BackUnavailable
 from isthmus.limits import LAST_WORDS, MIB, STDERR_KEPT, STOP_EOF, STOP_TERM, Limits
 from isthmus.transports import process as module
-from isthmus.transports.process import Launch
+from isthmus.transports.launch import Launch
 from isthmus.transports.watchdog import Watchdog
 from tests.transports.process_peers import (
     ECHO,

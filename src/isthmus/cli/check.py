@@ -14,7 +14,7 @@ from isthmus.protocol.judge import ModernRequest, judge_modern
 from isthmus.protocol.names import CLIENT_INFO_KEY, SERVER_INFO_KEY
 from isthmus.protocol.versions import LEGACY
 from isthmus.run import run_loop
-from isthmus.transports.target import HttpTarget, Target
+from isthmus.transports.target import Target, where
 from isthmus.wire.codec import encode, parse
 from isthmus.wire.envelope import Envelope, notification_message, request_message
 
@@ -95,8 +95,7 @@ def check(target: Target, bounds: Limits) -> int:
 async def _check(target: Target, bounds: Limits) -> int:
     gateway = Gateway(target, bounds=bounds, keeps_identity=True)
     try:
-        where = target.url if isinstance(target, HttpTarget) else " ".join(target.argv)
-        print(f"{target.name}  {where}")
+        print(f"{target.name}  {where(target)}".rstrip())
         found = [await _check_modern(gateway), await _check_legacy(gateway)]
     finally:
         await gateway.close()

@@ -21,10 +21,13 @@ from isthmus.protocol.judge import ModernRequest
 from isthmus.protocol.methods import row_of
 from isthmus.protocol.names import CANCELLED, CAPABILITIES_KEY, CLIENT_INFO_KEY, MODERN_CODES, VERSION_KEY
 from isthmus.protocol.versions import MODERN
+from isthmus.transports.channel import Connect
+from isthmus.transports.channel_back import ChannelSession, ModernChannels, Opener
 from isthmus.transports.http_back import HttpSession, error_code, post_modern, probe_http
 from isthmus.transports.http_client import HttpClient
-from isthmus.transports.stdio_back import ModernStdio, Starter, StdioSession
-from isthmus.transports.target import HttpTarget, Target
+from isthmus.transports.launch import Launch
+from isthmus.transports.process import Process
+from isthmus.transports.target import ChannelTarget, HttpTarget, Target
 from isthmus.transports.watchdog import Watchdog
 from isthmus.types import Collect, Port, Session, Strays
 from isthmus.version import __version__
@@ -46,7 +49,7 @@ class Gateway:
         name: what the proxy calls itself in `serverInfo`.
         bounds: every limit.
         keeps_identity: whether clients see the back's own `serverInfo` instead.
-        stray: where a modern process's messages go that belong to no call, if there is one client only.
+        stray: where a modern channel's messages go that belong to no call, if there is one client only.
         died: called with the sentence when the back fails before it has ever answered.
     """
 
@@ -71,8 +74,8 @@ class Gateway:
         self.has_answered = False
         self._died = died
         self._watchdog = Watchdog()
-        self._starter: Starter | None = None
-        self._stdio: ModernStdio | None = None
+        self._opener: Opener | None = None
+        self._channels: ModernChannels | None = None
         self._sessions: set[LegacySession] = set()
         self.is_modern: bool | None = None
         self._probing = asyncio.Lock()
@@ -80,8 +83,13 @@ class Gateway:
         if isinstance(target, HttpTarget):
             self.client = HttpClient(target.url, name=target.name, headers=target.headers, limits=self.limits)
         else:
-            self._starter = Starter(target, self.limits, self._watchdog)
-            self._stdio = ModernStdio(self._starter, stray, self.tasks.start)
+            self._opener = Opener(target.name, self._connect_to(target))
+            self._channels = ModernChannels(self._opener, stray, self.tasks.start)
+
+    def _connect_to(self, target: Launch | ChannelTarget) -> Connect:
+        if isinstance(target, ChannelTarget):
+            return target.connect
+        return lambda listener: Process.start(target, self.limits, self._watchdog, listener)
 
     def failed(self, fault: Fault) -> None:
         """A request failed; where the back has never answered it is not there at all."""
@@ -91,13 +99,13 @@ class Gateway:
 
     async def close(self) -> None:
         """End every session, process and connection."""
-        processes = [self._starter.close()] if self._starter is not None else []
+        channels = [self._opener.close()] if self._opener is not None else []
         sessions = (self.end_session(session) for session in list(self._sessions))
-        await asyncio.gather(*processes, *sessions, return_exceptions=True)
+        await asyncio.gather(*channels, *sessions, return_exceptions=True)
         await self.tasks.close()
         self.deadlines.close()
-        if self._starter is not None:
-            await self._starter.close()
+        if self._opener is not None:
+            await self._opener.close()
         if self.client is not None:
             await self.client.close()
         await self._watchdog.close()
@@ -138,7 +146,7 @@ class Gateway:
         try:
             async with asyncio.timeout(self.limits.call):
                 if self.client is None:
-                    self.stdio().send(text)
+                    self.channels().send(text)
                 elif self.is_modern is not False:
                     response = await self.client.request("POST", self.header_lines(version, envelope.method), text)
                     if response.stream is not None:
@@ -146,10 +154,10 @@ class Gateway:
         except (Fault, TimeoutError) as fault:
             _log.info("%s did not take %s: %s", self.name, envelope.method, fault)
 
-    def stdio(self) -> ModernStdio:
-        """The modern face of a back that is started as a process."""
-        assert self._stdio is not None
-        return self._stdio
+    def channels(self) -> ModernChannels:
+        """The modern face of a back that is spoken to on channels."""
+        assert self._channels is not None
+        return self._channels
 
     async def need_modern(self, request: ModernRequest) -> None:
         """Make sure that a back on HTTP speaks the modern era; asked once.
@@ -245,8 +253,8 @@ class Gateway:
         """A session with the back, not yet opened."""
         if self.client is not None:
             return HttpSession(self.client, self.name, owner, self.tasks.start)
-        assert self._starter is not None
-        return StdioSession(self._starter, owner)
+        assert self._opener is not None
+        return ChannelSession(self._opener, owner)
 
     async def refused_initialize(self, answer: Envelope | None) -> Fault:
         """What to tell a legacy client whose `initialize` the back refused."""
@@ -273,7 +281,7 @@ class Gateway:
         try:
             async with asyncio.timeout(PROBE):
                 if self.client is None:
-                    return await self.stdio().is_spoken(call, text)
+                    return await self.channels().is_spoken(call, text)
                 return await probe_http(
                     self.client, self.name, call, text, self.header_lines(MODERN[-1], "server/discover")
                 )

@@ -174,7 +174,7 @@ async def _send(
         _check_params(gateway, request, headers)
     client = gateway.client
     if client is None:
-        await gateway.stdio().call(call, request, gateway.probe_of(request))
+        await gateway.channels().call(call, request, gateway.probe_of(request))
         return
     if gateway.is_modern is not True:
         await gateway.need_modern(request)

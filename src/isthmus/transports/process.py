@@ -23,7 +23,7 @@ import re
 import signal
 import sys
 from contextlib import suppress
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 from isthmus.errors import BackFault, BackUnavailable
 from isthmus.limits import (
@@ -39,35 +39,16 @@ from isthmus.limits import (
     WRITE_STALLED,
     Limits,
 )
+from isthmus.transports.channel import Listener
 from isthmus.transports.child import Group, spawn
 from isthmus.transports.launch import Launch
 from isthmus.transports.watchdog import Watchdog
 from isthmus.wire.codec import parse
-from isthmus.wire.envelope import Batch, Envelope, Malformed
+from isthmus.wire.envelope import Envelope, Malformed
 from isthmus.wire.lines import LineSplitter, TooLong
-
-__all__ = ["Launch", "Listener", "Process"]
-
 
 _POLL: Final = 0.02
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
-
-
-class Listener(Protocol):
-    """Who hears a process. All three are called on the loop, must not block and must not raise."""
-
-    def received(self, envelope: Envelope) -> None:
-        """A message, in the order of the lines."""
-
-    def received_batch(self, batch: Batch) -> None:
-        """A line that is a JSON array."""
-
-    def lost(self, why: str) -> None:
-        """The process is of no use any more; once for every process, also after `stop`. Nothing is received after it.
-
-        Args:
-            why: a sentence that names the back, its exit status or signal, and what it last said on stderr.
-        """
 
 
 class Process(asyncio.SubprocessProtocol):

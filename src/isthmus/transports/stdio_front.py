@@ -10,31 +10,18 @@ import stat
 import sys
 import threading
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from typing import Any, Final
 
 from isthmus import limits
-from isthmus.errors import Fault
-from isthmus.protocol.judge import ModernRequest, Refusal, judge_modern, meta_of
-from isthmus.protocol.methods import row_of
-from isthmus.protocol.names import CANCELLED, VERSION_KEY
-from isthmus.protocol.subscriptions import closing_message
-from isthmus.protocol.versions import BATCHES, MODERN, Era, has_unaddressed_errors
-from isthmus.types import Relay, Session
-from isthmus.wire.codec import close_object, identify, one_line, open_object, parse
+from isthmus.transports.channel_front import ChannelFront
+from isthmus.types import Relay
+from isthmus.wire.codec import parse
 from isthmus.wire.envelope import (
-    INTERNAL_ERROR,
     INVALID_REQUEST,
-    METHOD_NOT_FOUND,
-    Batch,
-    Envelope,
-    Kind,
     Malformed,
-    error_message,
 )
 from isthmus.wire.lines import LineSplitter, TooLong
 
-_VERSION_IN_BODY: Final = VERSION_KEY.encode()
 _READ: Final = 256 * 1024
 
 
@@ -50,20 +37,20 @@ class Output:
     """Writes lines to a file descriptor; what the client has not read waits in order.
 
     Args:
-        fd: where to write.
         lost: called once when the client no longer reads; what is written from then on goes nowhere.
     """
 
-    def __init__(self, fd: int, lost: Callable[[], None]) -> None:
-        self._fd = fd
+    def __init__(self, lost: Callable[[], None]) -> None:
+        self._fd = -1
         self._lost = lost
         self._is_over = False
         self._transport: asyncio.WriteTransport | None = None
         self._flow = _Flow(self._fail)
 
-    async def open(self) -> None:
-        """Pipes and sockets are written through the loop; files and terminals directly."""
-        mode = os.fstat(self._fd).st_mode
+    async def open(self, fd: int) -> None:
+        """Write to `fd` from now on: a pipe or a socket through the loop, a file or a terminal directly."""
+        self._fd = fd
+        mode = os.fstat(fd).st_mode
         if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
             transport, _ = await asyncio.get_running_loop().connect_write_pipe(
                 lambda: self._flow, os.fdopen(self._fd, "wb", 0)
@@ -143,79 +130,6 @@ class _Flow(asyncio.BaseProtocol):
         self._lost()
 
 
-class _LinePort:
-    """The way back on stdio: every message is a line; also where messages go that belong to no request."""
-
-    is_open = True
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-
-    def notify(self, message: bytes) -> None:
-        self._output.write(message)
-
-    def answer(self, message: bytes, status: int) -> None:
-        self._output.write(message)
-
-    def stream(self) -> None:
-        """There is one stream for everything."""
-
-    def abandon(self) -> None:
-        """Nothing has to be closed."""
-
-    async def drain(self) -> None:
-        await self._output.drain()
-
-
-class _BatchPort(_LinePort):
-    """One batch of a 2025-03-26 client: the answers go out in an array when the last is there."""
-
-    def __init__(self, output: Output, expected: int) -> None:
-        super().__init__(output)
-        self._missing = expected
-        self._answers: list[bytes] = []
-
-    def answer(self, message: bytes, status: int) -> None:
-        self._answers.append(message)
-        self.abandon()
-
-    def abandon(self) -> None:
-        self._missing -= 1
-        if self._missing == 0 and self._answers:
-            self._output.write(b"[" + b",".join(self._answers) + b"]")
-
-
-class _CallPort(_LinePort):
-    """The way back to one request, which is answered once.
-
-    Args:
-        port: where its messages go.
-        id: the request's id.
-    """
-
-    def __init__(self, port: _LinePort, id: bytes) -> None:
-        self._port = port
-        self.id = id
-        self.is_done = False
-
-    def notify(self, message: bytes) -> None:
-        if not self.is_done:
-            self._port.notify(message)
-
-    def answer(self, message: bytes, status: int) -> None:
-        if not self.is_done:
-            self.is_done = True
-            self._port.answer(message, status)
-
-    def abandon(self) -> None:
-        if not self.is_done:
-            self.is_done = True
-            self._port.abandon()
-
-    async def drain(self) -> None:
-        await self._port.drain()
-
-
 class StdioFront:
     """Serves one client on stdio.
 
@@ -225,17 +139,13 @@ class StdioFront:
     """
 
     def __init__(self, relay: Relay, start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]) -> None:
-        self._relay = relay
-        self._start = start
-        self._splitter = LineSplitter(relay.limits.line)
-        self._ended = asyncio.Event()
-        self._settled = asyncio.Event()
-        self._output: Output | None = None
-        self._session: Session | None = None
-        self._opening: asyncio.Task[None] | None = None
-        self._early: list[tuple[Envelope, _LinePort]] = []
-        self._modern: dict[int | str, tuple[asyncio.Task[None], ModernRequest]] = {}
-        self._running: dict[asyncio.Task[None], _CallPort | None] = {}
+        self._line = relay.limits.line
+        self._splitter = LineSplitter(self._line)
+        self._output = Output(self._leave)
+        self._channel = ChannelFront(relay, start, self._output)
+        self.end = self._channel.end
+        self.stop = self._channel.stop
+        self.stray = self._channel.stray
 
     async def serve(self, stdin: int, stdout: int) -> None:
         """Serve until stdin ends, then answer what is in flight, within `Limits.drain`.
@@ -244,210 +154,26 @@ class StdioFront:
             stdin: the file descriptor to read.
             stdout: the file descriptor to write, as `take_stdout` gives it.
         """
-        self._output = Output(stdout, self._leave)
-        self._port = _LinePort(self._output)
-        await self._output.open()
+        await self._output.open(stdout)
         reading = await _open_input(stdin, self)
         try:
-            await self._ended.wait()
-            await self._settle()
+            await self._channel.serve()
         finally:
             reading()
-            for task, port in list(self._running.items()):
-                if port is not None:
-                    why = "The proxy stopped before the answer came."
-                    port.answer(error_message(port.id, INTERNAL_ERROR, why), 200)
-                task.cancel()
             await self._output.close()
-
-    def end(self) -> None:
-        """The client sends nothing more, or the back is dead: what is in flight may still be answered."""
-        self._ended.set()
-        if not self._running:
-            self._settled.set()
-
-    def stop(self) -> None:
-        """The proxy is to stop; at once, if it was about to end already."""
-        if self._ended.is_set():
-            self._settled.set()
-        self.end()
-
-    def _leave(self) -> None:
-        """The client no longer reads: nothing is worth waiting for."""
-        self._settled.set()
-        self._ended.set()
-
-    def stray(self, envelope: Envelope) -> None:
-        """A modern back's message that belongs to no call."""
-        self._port.notify(one_line(close_object(envelope.members)))
 
     def feed(self, data: bytes) -> None:
         """Bytes from the client; none at the end."""
-        lines = self._splitter.feed(data) if data else self._splitter.finish()
-        for line in lines:
-            self._take(line)
-        if not data:
-            self.end()
-
-    def _take(self, line: bytes | TooLong) -> None:
-        if isinstance(line, TooLong):
-            self._refuse(Malformed(INVALID_REQUEST, f"A line may have {self._relay.limits.line} bytes."))
-            return
-        message = parse(line)
-        if isinstance(message, Malformed):
-            self._refuse(message)
-        elif isinstance(message, Batch):
-            self._take_batch(message)
-        else:
-            self._dispatch(message, self._port)
-
-    def _dispatch(self, message: Envelope, port: _LinePort) -> None:
-        if message.kind is Kind.REQUEST and _is_modern(message):
-            self._take_modern(message, port)
-        elif self._opening is None and message.kind is Kind.NOTIFICATION:
-            self._take_modern_notification(message)
-        else:
-            self._take_legacy(message, port)
-
-    # -- modern -----------------------------------------------------------------------------------------------------
-
-    def _take_modern(self, message: Envelope, port: _LinePort) -> None:
-        judged = judge_modern(message, None)
-        if isinstance(judged, Refusal):
-            port.answer(error_message(message.id, judged.code, judged.why, judged.data), 200)
-            return
-        key = message.key if message.key is not None else 0
-        if key in self._modern:
-            why = "A request with this id is still in flight; ids may not be used twice."
-            port.answer(error_message(message.id, INVALID_REQUEST, why), 200)
-            return
-        to = _CallPort(port, message.id or b"null")
-        task = self._run(self._relay.relay(judged, to, None), to)
-        self._modern[key] = (task, judged)
-        task.add_done_callback(lambda _: self._modern.pop(key, None))
-        if self._ended.is_set():
-            self._end_listening()
-
-    def _take_modern_notification(self, message: Envelope) -> None:
-        if message.method == CANCELLED:
-            params = open_object(message.members["params"]) if "params" in message.members else None
-            raw = params.get("requestId") if params is not None else None
-            key = identify(raw) if raw is not None else None
-            if key is not None and key in self._modern:
-                task, _ = self._modern[key]
-                port = self._running.get(task)
-                if port is not None:
-                    port.abandon()
-                task.cancel()
-        else:
-            self._run(self._relay.notify(message, MODERN[-1]))
-
-    # -- legacy -----------------------------------------------------------------------------------------------------
-
-    def _take_legacy(self, message: Envelope, port: _LinePort) -> None:
-        if message.method == "initialize" and message.kind is Kind.REQUEST and self._opening is None:
-            to = _CallPort(port, message.id or b"null")
-            self._opening = self._run(self._open(message, to), to)
-        elif self._opening is None or message.method == "initialize":
-            if message.kind is Kind.REQUEST:
-                why = "The first request must be initialize, and only the first."
-                port.answer(error_message(message.id, INVALID_REQUEST, why), 200)
-        elif self._session is not None:
-            self._pass(message, port, self._session)
-        else:
-            self._early.append((message, port))
-
-    async def _open(self, message: Envelope, to: _CallPort) -> None:
-        """Open the session, and pass on what came in the meantime, in its order."""
-        why = ""
-        try:
-            self._session, answer = await self._relay.open_session(message, self._port)
-        except Fault as fault:
-            why = fault.why
-            self._opening = None
-            answer = error_message(message.id, fault.code, fault.why, fault.data)
-        to.answer(answer, 200)
-        early, self._early = self._early, []
-        for each, port in early:
-            if self._session is not None:
-                self._pass(each, port, self._session)
-            elif each.kind is Kind.REQUEST:
-                why_not = f"The session could not be opened: {why}"
-                port.answer(error_message(each.id, INVALID_REQUEST, why_not), 200)
-
-    def _pass(self, message: Envelope, port: _LinePort, session: Session) -> None:
-        if message.kind is Kind.NOTIFICATION:
-            self._run(session.notify(message))
-        elif message.kind is Kind.ANSWER:
-            self._run(session.answer(message))
-        elif Era.LEGACY not in row_of(message.method).eras:
-            why = f"Method not found: {message.method} can't be called in this session."
-            port.answer(error_message(message.id, METHOD_NOT_FOUND, why), 200)
-        else:
-            to = _CallPort(port, message.id or b"null")
-            self._run(session.request(message, to), to)
-
-    def _take_batch(self, batch: Batch) -> None:
-        messages = [parse(item) for item in batch.items]
-        is_legal = self._session is not None and self._session.version == BATCHES and messages
-        if not is_legal or any(isinstance(each, Envelope) and each.method == "initialize" for each in messages):
-            why = "Send one message at a time; batches are part of revision 2025-03-26 alone, after initialize."
-            self._refuse(Malformed(INVALID_REQUEST, why))
-            return
-        assert self._output is not None
-        answered = [each for each in messages if not isinstance(each, Envelope) or each.kind is Kind.REQUEST]
-        port = _BatchPort(self._output, len(answered))
-        for each in messages:
-            if isinstance(each, Envelope):
-                self._dispatch(each, port)
-            elif isinstance(each, Malformed):
-                port.answer(error_message(each.id, each.code, each.why), 200)
+        for line in self._splitter.feed(data) if data else self._splitter.finish():
+            if isinstance(line, TooLong):
+                self._channel.take(Malformed(INVALID_REQUEST, f"A line may have {self._line} bytes."))
             else:
-                port.answer(error_message(None, INVALID_REQUEST, "A batch holds messages, not batches."), 200)
+                self._channel.take(parse(line))
+        if not data:
+            self._channel.end()
 
-    # -- inside -----------------------------------------------------------------------------------------------------
-
-    def _run(self, work: Coroutine[Any, Any, None], port: _CallPort | None = None) -> asyncio.Task[None]:
-        task = self._start(work)
-        self._running[task] = port
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        del self._running[task]
-        if not self._running and self._ended.is_set():
-            self._settled.set()
-
-    async def _settle(self) -> None:
-        """Wait until all is answered that can be, within `Limits.drain`."""
-        self._end_listening()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._relay.limits.drain):
-                await self._settled.wait()
-
-    def _end_listening(self) -> None:
-        for task, request in list(self._modern.values()):
-            port = self._running.get(task)
-            if request.row.is_endless and port is not None:
-                port.answer(closing_message(port.id), 200)
-                task.cancel()
-
-    def _refuse(self, malformed: Malformed) -> None:
-        """An error without an id exists only from 2025-11-25 on; older clients get a line on stderr."""
-        version = self._session.version if self._session is not None else MODERN[-1]
-        if malformed.id is None and not has_unaddressed_errors(version):
-            sys.stderr.write(f"isthmus: a message was refused: {malformed.why}\n")
-        else:
-            self._port.answer(error_message(malformed.id, malformed.code, malformed.why), 200)
-
-
-def _is_modern(message: Envelope) -> bool:
-    """ "A request carrying modern per-request `_meta`" (2026-07-28 basic/versioning)."""
-    raw = message.members.get("params")
-    if raw is None or _VERSION_IN_BODY not in bytes(raw):
-        return message.method == "server/discover"
-    meta = meta_of(open_object(raw))
-    return meta is not None and VERSION_KEY in meta
+    def _leave(self) -> None:
+        self._channel.leave()
 
 
 async def _open_input(fd: int, front: StdioFront) -> Callable[[], None]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from isthmus.errors import ConfigError
+from isthmus.transports.channel import Connect
 from isthmus.transports.launch import Launch
 
 
@@ -21,7 +22,22 @@ class HttpTarget:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-Target = HttpTarget | Launch
+@dataclass(frozen=True, slots=True)
+class ChannelTarget:
+    """A server that is spoken to on channels, which `connect` opens: in memory, or on a user's own transport."""
+
+    name: str
+    connect: Connect
+
+
+Target = HttpTarget | Launch | ChannelTarget
+
+
+def where(target: Target) -> str:
+    """Where a target is found: its URL or its command; nothing for one in this process."""
+    if isinstance(target, ChannelTarget):
+        return ""
+    return target.url if isinstance(target, HttpTarget) else " ".join(target.argv)
 
 
 def read_target(

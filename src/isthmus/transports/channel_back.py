@@ -1,9 +1,9 @@
-"""Backs that are started as a process and spoken to on its stdin and stdout.
+"""Backs that are spoken to on one channel for everything: a process, an HTTP+SSE stream, a pair of streams in memory.
 
-A legacy process is one client's session. Modern processes are shared: every request stands alone, and what must not be
+A legacy channel is one client's session. Modern channels are shared: every request stands alone, and what must not be
 mixed is kept apart by the proxy's own ids: answers by `id`, progress by `progressToken`, listeners by `subscriptionId`.
 Log messages carry nothing of the kind ("correlated" only by being sent while the request runs, 2026-07-28
-basic/transports/stdio), so of the calls that ask for them a process has at most one at a time.
+basic/transports/stdio), so of the calls that ask for them a channel has at most one at a time.
 """
 
 import asyncio
@@ -22,9 +22,8 @@ from isthmus.protocol.backoff import Backoff
 from isthmus.protocol.correlate import Correlator
 from isthmus.protocol.judge import ModernRequest
 from isthmus.protocol.names import CANCELLED, LOG_LEVEL_KEY, MESSAGE, PROGRESS, PROGRESS_KEY
+from isthmus.transports.channel import Channel, Connect
 from isthmus.transports.http_back import SessionOwner, is_modern_answer
-from isthmus.transports.process import Launch, Process
-from isthmus.transports.watchdog import Watchdog
 from isthmus.types import Call, Collect
 from isthmus.wire.codec import identify, one_line, parse
 from isthmus.wire.envelope import Batch, Envelope, Kind, notification_message
@@ -34,50 +33,54 @@ _log: Final = logging.getLogger("isthmus.back")
 _Waiting = tuple[Call, asyncio.Future[None]]
 
 
-class Starter:
-    """Starts processes of one back, not more often than its crashes allow."""
+class Opener:
+    """Opens channels to one back, not more often than its crashes allow.
 
-    def __init__(self, launch: Launch, bounds: limits.Limits, watchdog: Watchdog) -> None:
-        self.launch = launch
-        self._limits = bounds
-        self._watchdog = watchdog
+    Args:
+        name: the back's.
+        connect: opens a channel.
+    """
+
+    def __init__(self, name: str, connect: Connect) -> None:
+        self.name = name
+        self._connect = connect
         self._backoff = Backoff()
         self._is_closed = False
         self.running: set[_Pipe] = set()
-        """What was started and not yet stopped."""
+        """What was opened and not yet stopped."""
 
-    async def start(self, listener: "_Pipe") -> Process:
-        """A fresh process.
+    async def open(self, listener: "_Pipe") -> Channel:
+        """A fresh channel.
 
         Raises:
-            BackUnavailable: it can't be started.
+            BackUnavailable: it can't be opened.
         """
         now = asyncio.get_running_loop().time
         await asyncio.sleep(self._backoff.wait(now()))
         if self._is_closed:
-            raise BackUnavailable(f"{self.launch.name} is not started any more: the proxy is about to stop.")
+            raise BackUnavailable(f"{self.name} is not opened any more: the proxy is about to stop.")
         listener.began = now()
         self.running.add(listener)
-        return await Process.start(self.launch, self._limits, self._watchdog, listener)
+        return await self._connect(listener)
 
     def crashed(self, began: float) -> None:
-        """A process of this back died by itself."""
+        """A channel of this back ended by itself."""
         now = asyncio.get_running_loop().time()
         self._backoff.crashed(now, now - began)
 
     async def close(self) -> None:
-        """End every process; none is started any more."""
+        """End every channel; none is opened any more."""
         self._is_closed = True
         await asyncio.gather(*(pipe.stop() for pipe in list(self.running)), return_exceptions=True)
 
 
 class _Pipe:
-    """One process and the requests that wait for it."""
+    """One channel and the requests that wait for it."""
 
-    def __init__(self, starter: Starter) -> None:
-        self._starter = starter
+    def __init__(self, opener: Opener) -> None:
+        self._opener = opener
         self._waiting: Correlator[_Waiting] = Correlator()
-        self._process: Process | None = None
+        self._channel: Channel | None = None
         self._stopping = False
         self.began = 0.0
         self.why_lost: str | None = None
@@ -85,7 +88,7 @@ class _Pipe:
     @property
     def is_alive(self) -> bool:
         """Whether requests can be written."""
-        return self._process is not None and self.why_lost is None and self._process.is_alive
+        return self._channel is not None and self.why_lost is None and self._channel.is_alive
 
     @property
     def is_idle(self) -> bool:
@@ -93,12 +96,12 @@ class _Pipe:
         return not len(self._waiting)
 
     async def _start(self) -> None:
-        self._process = await self._starter.start(self)
+        self._channel = await self._opener.open(self)
 
     def _write(self, text: bytes) -> None:
-        if self._process is None or self.why_lost is not None:
-            raise BackUnavailable(self.why_lost or f"{self._starter.launch.name} is not running.")
-        self._process.write(one_line(text))
+        if self._channel is None or self.why_lost is not None:
+            raise BackUnavailable(self.why_lost or f"{self._opener.name} is not running.")
+        self._channel.write(one_line(text))
 
     async def _ask(self, call: Call, text: bytes) -> None:
         """Send a request and wait for its answer; the caller bounds that. Cancelling stops the waiting only."""
@@ -108,28 +111,28 @@ class _Pipe:
             try:
                 self._write(text)
             except BackUnavailable:
-                if self._process is None or self._process.is_alive or self.why_lost is not None:
+                if self._channel is None or self._channel.is_alive or self.why_lost is not None:
                     raise
                 with suppress(BackFault):  # it is ending, and why is known in a moment
                     await done
-                raise BackUnavailable(self.why_lost or f"{self._starter.launch.name} has ended.") from None
+                raise BackUnavailable(self.why_lost or f"{self._opener.name} has ended.") from None
             await done
         finally:
             self._waiting.forget(call.id)
 
     async def stop(self) -> None:
-        """End the process; idempotent."""
+        """End the channel; idempotent."""
         self._stopping = True
-        if self._process is not None:
-            await self._process.stop()
-        self._starter.running.discard(self)
+        if self._channel is not None:
+            await self._channel.stop()
+        self._opener.running.discard(self)
 
     def received(self, envelope: Envelope) -> None:
-        """One message of the process."""
+        """One message of the back."""
         if envelope.kind is Kind.ANSWER:
             waiting = self._waiting.take(envelope.key)
             if waiting is None:
-                _log.debug("%s: an answer came that nobody waits for; dropped.", self._starter.launch.name)
+                _log.debug("%s: an answer came that nobody waits for; dropped.", self._opener.name)
                 return
             call, done = waiting
             call.answered(envelope, 200)
@@ -148,10 +151,10 @@ class _Pipe:
                 self.received(message)
 
     def lost(self, why: str) -> None:
-        """The process is gone: every request that waits fails now."""
+        """The channel is gone: every request that waits fails now."""
         self.why_lost = why
         if not self._stopping:
-            self._starter.crashed(self.began)
+            self._opener.crashed(self.began)
         for id, (_, done) in self._waiting:
             self._waiting.take(id)
             if not done.done():
@@ -164,25 +167,25 @@ class _Pipe:
         raise NotImplementedError
 
 
-class StdioSession(_Pipe):
-    """A legacy client's own process.
+class ChannelSession(_Pipe):
+    """A legacy client's own channel.
 
     Args:
-        starter: starts processes of the back.
-        owner: who gets what the process says outside a call.
+        opener: opens channels to the back.
+        owner: who gets what the back says outside a call.
     """
 
-    def __init__(self, starter: Starter, owner: SessionOwner) -> None:
-        super().__init__(starter)
+    def __init__(self, opener: Opener, owner: SessionOwner) -> None:
+        super().__init__(opener)
         self._owner = owner
 
     async def initialize(self, call: Call, text: bytes) -> None:
-        """Start the process and send `initialize`."""
+        """Open the channel and send `initialize`."""
         await self._start()
         await self._ask(call, text)
 
     def settle(self, version: str) -> None:
-        """The negotiated revision is known; on stdio nothing depends on it."""
+        """The negotiated revision is known; on a channel nothing depends on it."""
 
     async def request(self, call: Call, text: bytes) -> None:
         """Send one request; returns when it is answered.
@@ -200,7 +203,7 @@ class StdioSession(_Pipe):
         """The one stream is always open."""
 
     async def close(self) -> None:
-        """End the process."""
+        """End the channel."""
         await self.stop()
 
     def lost(self, why: str) -> None:
@@ -215,25 +218,25 @@ class StdioSession(_Pipe):
 
 
 class _ModernPipe(_Pipe):
-    """A process that modern requests share.
+    """A channel that modern requests share.
 
     `logging` is the call that its log messages belong to.
     """
 
-    def __init__(self, starter: Starter, stray: Callable[[Envelope], None] | None) -> None:
-        super().__init__(starter)
+    def __init__(self, opener: Opener, stray: Callable[[Envelope], None] | None) -> None:
+        super().__init__(opener)
         self._stray = stray
         self.logging: Call | None = None
 
     async def open(self, probe: Call, text: bytes) -> None:
-        """Start the process and ask it `server/discover`; a server that stays silent leaves `probe` without answer."""
+        """Open the channel and ask `server/discover`; a server that stays silent leaves `probe` without answer."""
         await self._start()
         with suppress(TimeoutError):
             async with asyncio.timeout(limits.PROBE):
                 await self._ask(probe, text)
 
     def send(self, text: bytes) -> None:
-        """Send a notification, if the process takes any."""
+        """Send a notification, if the channel takes any."""
         with suppress(BackUnavailable):
             self._write(text)
 
@@ -268,28 +271,28 @@ class _ModernPipe(_Pipe):
 
     def _asked(self, envelope: Envelope) -> None:
         """ "The server MUST NOT write JSON-RPC requests to stdout": dropped."""
-        _log.warning("%s, a modern server, sent a request; it was dropped.", self._starter.launch.name)
+        _log.warning("%s, a modern server, sent a request; it was dropped.", self._opener.name)
 
 
-class ModernStdio:
-    """The modern face of a back that is started as a process.
+class ModernChannels:
+    """The modern face of a back that is spoken to on channels.
 
-    A call that wants log messages has a process whose messages are nobody else's. When it is cancelled, nobody knows
-    when the server stops talking about it, so that process is *retired*: it serves the calls it has, and no other.
+    A call that wants log messages has a channel whose messages are nobody else's. When it is cancelled, nobody knows
+    when the server stops talking about it, so that channel is *retired*: it serves the calls it has, and no other.
 
     Args:
-        starter: starts processes of the back.
+        opener: opens channels to the back.
         stray: where messages go that belong to no call, when there is one client only; None where clients share.
         start: starts a task that nobody waits for.
     """
 
     def __init__(
         self,
-        starter: Starter,
+        opener: Opener,
         stray: Callable[[Envelope], None] | None,
         start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
     ) -> None:
-        self._starter = starter
+        self._opener = opener
         self._stray = stray
         self._start = start
         self._pipes: list[_ModernPipe] = []
@@ -325,7 +328,7 @@ class ModernStdio:
                 self._end_retired()
 
     def send(self, text: bytes) -> None:
-        """Send a notification to every process that runs."""
+        """Send a notification on every open channel."""
         for pipe in self._pipes:
             pipe.send(text)
 
@@ -347,7 +350,7 @@ class ModernStdio:
         return None
 
     async def _pipe(self, wants_logs: bool, probe: Callable[[], tuple[Collect, bytes]]) -> _ModernPipe:
-        """A process for one call. Nothing is awaited between its return and the use of the process."""
+        """A channel for one call. Nothing is awaited between its return and its use."""
         while True:
             async with self._opening:
                 if self.is_modern is False:
@@ -359,7 +362,7 @@ class ModernStdio:
                 fitting = self._fitting(wants_logs)
                 if fitting is not None:
                     return fitting
-                if len(self._pipes) < limits.LOGGING_PROCESSES:
+                if len(self._pipes) < limits.LOGGING_CHANNELS:
                     return await self._open(*probe())
                 freed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 self._queue.append(freed)
@@ -371,7 +374,7 @@ class ModernStdio:
                 raise
 
     async def _open(self, probe: Collect, text: bytes) -> _ModernPipe:
-        pipe = _ModernPipe(self._starter, self._stray)
+        pipe = _ModernPipe(self._opener, self._stray)
         try:
             await pipe.open(probe, text)
             if probe.answer is None:
@@ -386,7 +389,7 @@ class ModernStdio:
         return pipe
 
     def _wake(self) -> None:
-        """A process may have become free: let the call that has waited longest look."""
+        """A channel may have become free: let the call that has waited longest look."""
         while self._queue:
             freed = self._queue.popleft()
             if not freed.done():
@@ -399,14 +402,12 @@ class ModernStdio:
             self._retired.append(pipe)
 
     def _end_retired(self) -> None:
-        """Stop retired processes that have no calls left, and the oldest where there are too many."""
+        """Stop retired channels that have no calls left, and the oldest where there are too many."""
         ended = [pipe for pipe in self._retired if pipe.is_idle or not pipe.is_alive]
-        ended += [pipe for pipe in self._retired if pipe not in ended][: -limits.LOGGING_PROCESSES]
+        ended += [pipe for pipe in self._retired if pipe not in ended][: -limits.LOGGING_CHANNELS]
         for pipe in ended:
             self._retired.remove(pipe)
             self._start(pipe.stop())
 
     def _wrong_era(self, more: str = "") -> WrongEra:
-        return WrongEra(
-            f"{self._starter.launch.name} speaks only revisions before 2026-07-28. Open it with initialize.{more}"
-        )
+        return WrongEra(f"{self._opener.name} speaks only revisions before 2026-07-28. Open it with initialize.{more}")
