@@ -220,7 +220,7 @@ def test_a_proxy_for_https_is_asked_for_a_tunnel(
                     else:
                         with pytest.raises(BackUnavailable, match=r"would not connect to notes.*HTTPS_PROXY") as caught:
                             await client.request("POST", b"", b"{}")
-                        assert "secret" not in caught.value.why and ("407" in caught.value.why) == ("407" in reply)
+                        assert "secret" not in caught.value.why and (" 407" in caught.value.why) == (" 407" in reply)
                     start = "CONNECT back.example:443 HTTP/1.1\r\nHost: back.example:443\r\nProxy-Authorization: Basic "
                     assert proxy.heads[0].startswith(start)
 
