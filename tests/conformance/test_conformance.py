@@ -39,6 +39,7 @@ CLIENT_SCENARIOS = [
     ("2026-07-28", "http-invalid-tool-headers"),
     ("2026-07-28", "json-schema-ref-no-deref"),
 ]
+AUTO_SCENARIOS = [name for revision, name in CLIENT_SCENARIOS if revision == "2025-11-25"]
 DEFAULTS = '{"name":"John Doe","age":30,"score":95.5,"status":"active","verified":true}'
 SAID: dict[str, Any] = {
     "initialize": {"tools": []},
@@ -120,3 +121,12 @@ def test_client(through: str, revision: str, scenario: str) -> None:
     check_what_was_said(report, scenario)
     if through != "nothing":
         assert report.passed_ids() == client_report("nothing", revision, scenario).passed_ids()
+
+
+@pytest.mark.parametrize("scenario", AUTO_SCENARIOS)
+def test_client_of_both_eras(scenario: str) -> None:
+    """A client that asks `server/discover` first learns through isthmus too that the server is legacy."""
+    report = client_report("http", "2025-11-25", scenario, "auto")
+    report.demand()
+    check_what_was_said(report, scenario)
+    assert report.passed_ids() == client_report("nothing", "2025-11-25", scenario).passed_ids()
