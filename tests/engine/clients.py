@@ -235,5 +235,5 @@ async def gateway(target: Target, *, keeps_identity: bool = False, **limits: Any
     finally:
         await made.close()
         assert len(made.tasks) == 0
-        if made.client is not None:
-            assert made.client.statistics()[:2] == (0, 0)
+        if made.back.client is not None:
+            assert made.back.client.statistics()[:2] == (0, 0)

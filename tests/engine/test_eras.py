@@ -91,7 +91,7 @@ def test_a_legacy_back_that_refuses_initialize_is_not_dead(kind: str, tmp_path: 
             target = http(back.url) if kind == "http" else refusing
             async with gateway(target) as proxy:
                 deaths: list[str] = []
-                proxy._died = deaths.append
+                proxy.back._died = deaths.append
                 with pytest.raises(BackFault, match="Too new") as refused:
                     await LegacyClient.open(proxy)
                 assert refused.value.code == -32602 and not isinstance(refused.value, WrongEra)

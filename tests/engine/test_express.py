@@ -255,9 +255,9 @@ def test_a_client_that_leaves_as_a_stream_begins_frees_the_connection(monkeypatc
             await client.ask(3, "stream")
             monkeypatch.setattr(ExpressCall, "set_result", begun_and_left)
             client.writer.write(call(4, "stream"))
-            assert gateway.client is not None
+            assert gateway.back.client is not None
             await left.wait()
-            assert gateway.client.statistics().used == 0
+            assert gateway.back.client.statistics().used == 0
             monkeypatch.setattr(ExpressCall, "set_result", begun)
             assert (await (await connect()).ask(5))[0] == 200
 
@@ -276,10 +276,10 @@ def test_a_client_that_leaves_cancels_at_the_back() -> None:
             await client.ask(4)
             client.writer.write(call(5, "hang"))
             await back.hanging.wait()
-            began = gateway.deadlines.now()
+            began = gateway.back.deadlines.now()
             client.writer.transport.abort()
             await back.left.wait()
-            assert gateway.deadlines.now() - began < 0.1
+            assert gateway.back.deadlines.now() - began < 0.1
 
     run(scenario)
 

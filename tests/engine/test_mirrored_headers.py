@@ -37,10 +37,10 @@ def test_invalid_tools_leave_the_list_with_a_warning(caplog: pytest.LogCaptureFi
             assert listed[:2] == back.tools[:2] and listed[-2:] == back.tools[-2:]
             assert [each["name"] for each in listed[:-2]] == ["plain", "good", "deep"]
             assert "'odd'" in caplog.text and "'worse'" in caplog.text
-            assert set(proxy.mirrored) == {"good", "deep"}
+            assert set(proxy.back.mirrored) == {"good", "deep"}
             back.tools = [tool("good"), tool("new", region=REGION)]
             await ModernClient(proxy).request(2, "tools/list").result()
-            assert set(proxy.mirrored) == {"deep", "new"}
+            assert set(proxy.back.mirrored) == {"deep", "new"}
 
     run(scenario)
 
@@ -67,14 +67,14 @@ def test_no_list_makes_it_fail() -> None:
 
 
 def test_what_is_remembered_of_tools_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("isthmus.engine.gateway.MIRRORED_TOOLS", 5)
+    monkeypatch.setattr("isthmus.engine.back.MIRRORED_TOOLS", 5)
 
     async def scenario() -> None:
         async with http_back("modern") as back, gateway(http(back.url)) as proxy:
             for n in range(4):
                 back.tools = [tool(f"t{n}-{i}", region=REGION) for i in range(3)]
                 await ModernClient(proxy).request(n, "tools/list").result()
-            assert list(proxy.mirrored) == ["t2-1", "t2-2", "t3-0", "t3-1", "t3-2"]
+            assert list(proxy.back.mirrored) == ["t2-1", "t2-2", "t3-0", "t3-1", "t3-2"]
 
     run(scenario)
 

@@ -244,7 +244,7 @@ def test_the_get_stream_of_a_back() -> None:
             batch = [{"jsonrpc": "2.0", "method": f"notifications/x/{n}"} for n in "ab"]
             back.gets[4].chunk(b"data: " + str(batch).replace("'", '"').encode() + b"\n\n")
             await client.strays.first("notifications/x/b")
-            assert proxy.client is not None
+            assert proxy.back.client is not None
             await proxy.end_session(client.session)
             await back.until(lambda: back.heard[-1].verb == "DELETE")
             await back.until(back.gets[4].gone.is_set)

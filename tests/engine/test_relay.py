@@ -287,9 +287,9 @@ def test_logs_of_a_cancelled_call_reach_nobody(tmp_path: Path) -> None:
             assert "secret" not in str(second.box.messages)
             assert len([each for each in second.box.messages if "method" in each]) == 20
             await beside.cancel()
-            await until(lambda: not proxy.channels()._retired and not len(proxy.tasks))  # the old process is ended
+            await until(lambda: not proxy.back.channels()._retired and not len(proxy.tasks))  # the old process is ended
             assert await ModernClient(proxy).call(1, "echo").result()
-            assert len(proxy.channels()._pipes) == 1
+            assert len(proxy.back.channels()._pipes) == 1
 
     run(scenario)
 
@@ -322,7 +322,7 @@ def test_cancelled_while_it_opens_the_process(tmp_path: Path) -> None:
                 await call.cancel()
             waiting = [ModernClient(proxy).call(n, "log", meta=LOGS, times=1, of=n) for n in range(4)]
             assert [(await each.result(5))["of"] for each in waiting] == [0, 1, 2, 3]
-            assert all(pipe.logging is None for pipe in proxy.channels()._pipes)
+            assert all(pipe.logging is None for pipe in proxy.back.channels()._pipes)
 
     run(scenario)
 

@@ -223,7 +223,7 @@ def test_a_cancelled_client_of_a_dying_back_stays_cancelled(tmp_path: Path) -> N
             await client.call(0, "echo").result()
             hanging = client.call(1, "hang")
             await asyncio.sleep(0)
-            pipe = proxy.channels()._pipes[0]
+            pipe = proxy.back.channels()._pipes[0]
             assert isinstance(pipe._channel, Process)
             pipe._channel._alive = False  # what the first sign of an end does
             await hanging.cancel()

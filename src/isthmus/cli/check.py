@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from msgspec import Raw
 
-from isthmus.engine.gateway import Gateway, own_meta
+from isthmus.engine.back import own_meta
+from isthmus.engine.gateway import Gateway
 from isthmus.errors import Fault
 from isthmus.limits import LIST_PAGES, Limits
 from isthmus.protocol.judge import ModernRequest, judge_modern

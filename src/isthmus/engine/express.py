@@ -18,7 +18,7 @@ from isthmus.transports.http_response import EventStream, Failure, Response
 from isthmus.types import Port
 
 if TYPE_CHECKING:
-    from isthmus.engine.gateway import Gateway
+    from isthmus.engine.back import Back
     from isthmus.transports.http_client import HttpClient
     from isthmus.transports.http_stream import Connection
 
@@ -30,29 +30,29 @@ class ExpressCall(ModernCall):
 
     __slots__ = ("_began", "_connection", "_extra", "_is_over", "_stream", "_text")
 
-    def __init__(self, gateway: "Gateway", request: ModernRequest, port: Port, headers: Mapping[str, str]) -> None:
-        super().__init__(gateway, request, port)
-        self._extra = mirrored_lines(gateway, request, headers)
+    def __init__(self, back: "Back", request: ModernRequest, port: Port, headers: Mapping[str, str]) -> None:
+        super().__init__(back, request, port)
+        self._extra = mirrored_lines(back, request, headers)
         self._text = request.write(self.id)
         self._connection: Connection | None = None
         self._stream: EventStream | None = None
         self._is_over = False
-        self._began = gateway.deadlines.now()
+        self._began = back.deadlines.now()
 
     def start(self, client: "HttpClient") -> bool:
         """Send it, if a connection is there; whether it was sent."""
-        limits = self.gateway.limits
+        limits = self.back.limits
         self._connection = client.start(self._extra, self._text, self)
         if self._connection is None:
             return False
         if not self._is_over:
             self.expires = self._began + limits.call_most
-            self.gateway.deadlines.watch(self, self._began + limits.call)
+            self.back.deadlines.watch(self, self._began + limits.call)
         return True
 
     def leave(self) -> None:
         """The client is gone: closing the connection is the protocol's cancellation."""
-        self.gateway.deadlines.forget(self)
+        self.back.deadlines.forget(self)
         if self._stream is not None:
             self._stream.close()  # a task that has not begun yet would not
         if self.task is not None:
@@ -78,15 +78,15 @@ class ExpressCall(ModernCall):
         if self._is_over:
             return
         self._is_over = True
-        self.gateway.deadlines.forget(self)
+        self.back.deadlines.forget(self)
         try:
             if type(outcome) is Response and outcome.stream is None and outcome.status not in REDIRECTING:
-                read_answer(self.gateway.name, self, outcome)
+                read_answer(self.back.name, self, outcome)
             else:
                 self._stream = outcome.stream if type(outcome) is Response else None
-                self.task = self.gateway.tasks.start(self._go_on(outcome))
+                self.task = self.back.tasks.start(self._go_on(outcome))
         except Fault as fault:
-            self.gateway.failed(fault)
+            self.back.failed(fault)
             self.fail(fault)
         except Exception:
             _log.exception("A call failed; this is a bug of isthmus.")
@@ -94,16 +94,16 @@ class ExpressCall(ModernCall):
 
     async def _go_on(self, outcome: Response | Failure) -> None:
         """As a coroutine, under the same deadline."""
-        self.gateway.deadlines.watch(self, self.deadline)
-        await settle(self.gateway, self, self._rest(outcome))
+        self.back.deadlines.watch(self, self.deadline)
+        await settle(self.back, self, self._rest(outcome))
 
     async def _rest(self, outcome: Response | Failure) -> None:
-        client = self.gateway.client
+        client = self.back.client
         if isinstance(outcome, Response):
             if client is not None and outcome.stream is None:
                 outcome = await client.redirect("POST", outcome, self._extra, self._text)
-            await read_modern(self.gateway.name, self, outcome)
+            await read_modern(self.back.name, self, outcome)
         elif not (outcome.stale and (self.row.is_repeatable or outcome.unsent)):
             raise BackFault(outcome.why) from outcome.error
         elif client is not None:
-            await post_modern(client, self.gateway.name, self, self._text, self._extra)
+            await post_modern(client, self.back.name, self, self._text, self._extra)

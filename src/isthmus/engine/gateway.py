@@ -1,56 +1,30 @@
-"""One back and all that is known of it: how it is reached, which eras it speaks, which tools mirror parameters."""
+"""What the fronts hand their messages to: each takes its path to the back."""
 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, Final
-
-from msgspec import Raw
+from typing import Any, Final
 
 from isthmus.engine import modern
-from isthmus.engine.deadlines import Deadlines
+from isthmus.engine.back import Back
 from isthmus.engine.express import ExpressCall
 from isthmus.engine.legacy import LegacySession
-from isthmus.engine.legacy_call import BackSession
-from isthmus.engine.tasks import Tasks
-from isthmus.errors import BackFault, BackUnavailable, Fault, WrongEra
-from isthmus.limits import HEADS_REMEMBERED, LIST_PAGES, MIRRORED_TOOLS, PROBE, Limits
-from isthmus.protocol import edits
-from isthmus.protocol.correlate import Correlator
+from isthmus.errors import Fault
+from isthmus.limits import Limits
 from isthmus.protocol.judge import ModernRequest
-from isthmus.protocol.methods import row_of
-from isthmus.protocol.names import CANCELLED, CAPABILITIES_KEY, CLIENT_INFO_KEY, MODERN_CODES, VERSION_KEY
-from isthmus.protocol.versions import MODERN
-from isthmus.transports.channel import Connect
-from isthmus.transports.channel_back import ChannelSession, ModernChannels, Opener
-from isthmus.transports.http_back import HttpSession, error_code, post_modern, probe_http
-from isthmus.transports.http_client import HttpClient
-from isthmus.transports.launch import Launch
-from isthmus.transports.process import Process
-from isthmus.transports.target import ChannelTarget, HttpTarget, Target
-from isthmus.transports.watchdog import Watchdog
-from isthmus.types import Collect, Port, Session, Strays
-from isthmus.version import __version__
-from isthmus.wire.codec import close_object, decode, one_line, open_object
-from isthmus.wire.envelope import INTERNAL_ERROR, METHOD_NOT_FOUND, Envelope, request_message
-from isthmus.wire.headers import encode_value
-
-if TYPE_CHECKING:
-    from isthmus.protocol.param_headers import Mirrored
+from isthmus.protocol.names import CANCELLED
+from isthmus.transports.target import Target
+from isthmus.types import Port, Session, Strays
+from isthmus.wire.codec import close_object, one_line
+from isthmus.wire.envelope import Envelope
 
 _log: Final = logging.getLogger("isthmus.engine")
 
 
 class Gateway:
-    """Stands in front of one back.
+    """Stands in front of one back (`types.Relay`).
 
-    Args:
-        target: the back.
-        name: what the proxy calls itself in `serverInfo`.
-        bounds: every limit.
-        keeps_identity: whether clients see the back's own `serverInfo` instead.
-        stray: where a modern channel's messages go that belong to no call, if there is one client only.
-        died: called with the sentence when the back fails before it has ever answered.
+    Args: see `Back`.
     """
 
     def __init__(
@@ -63,54 +37,16 @@ class Gateway:
         stray: Callable[[Envelope], None] | None = None,
         died: Callable[[str], None] | None = None,
     ) -> None:
-        self.limits = bounds or Limits()
-        self.name = target.name
-        self.tasks = Tasks()
-        self.deadlines = Deadlines(asyncio.get_running_loop())
-        self.ids: Correlator[None] = Correlator()
-        self.server_info = None if keeps_identity else edits.ServerInfo({"name": name, "version": __version__})
-        self.mirrored: dict[str, tuple[Mirrored, ...]] = {}
-        self.client: HttpClient | None = None
-        self.has_answered = False
-        self._died = died
-        self._watchdog = Watchdog()
-        self._opener: Opener | None = None
-        self._channels: ModernChannels | None = None
+        self.back = Back(target, name=name, bounds=bounds, keeps_identity=keeps_identity, stray=stray, died=died)
+        self.limits = self.back.limits
+        self.tasks = self.back.tasks
         self._sessions: set[LegacySession] = set()
-        self.is_modern: bool | None = None
-        self._probing = asyncio.Lock()
-        self._lines: dict[tuple[str, str, str | None], bytes] = {}
-        if isinstance(target, HttpTarget):
-            self.client = HttpClient(target.url, name=target.name, headers=target.headers, limits=self.limits)
-        else:
-            self._opener = Opener(target.name, self._connect_to(target))
-            self._channels = ModernChannels(self._opener, stray, self.tasks.start)
-
-    def _connect_to(self, target: Launch | ChannelTarget) -> Connect:
-        if isinstance(target, ChannelTarget):
-            return target.connect
-        return lambda listener: Process.start(target, self.limits, self._watchdog, listener)
-
-    def failed(self, fault: Fault) -> None:
-        """A request failed; where the back has never answered it is not there at all."""
-        is_dead = isinstance(fault, BackUnavailable | BackFault) and not isinstance(fault, WrongEra)
-        if is_dead and not self.has_answered and self._died is not None:
-            self._died(fault.why)
 
     async def close(self) -> None:
         """End every session, process and connection."""
-        channels = [self._opener.close()] if self._opener is not None else []
         sessions = (self.end_session(session) for session in list(self._sessions))
-        await asyncio.gather(*channels, *sessions, return_exceptions=True)
-        await self.tasks.close()
-        self.deadlines.close()
-        if self._opener is not None:
-            await self._opener.close()
-        if self.client is not None:
-            await self.client.close()
-        await self._watchdog.close()
-
-    # -- modern -----------------------------------------------------------------------------------------------------
+        await asyncio.gather(*sessions, self.back.end_channels(), return_exceptions=True)
+        await self.back.close()
 
     def relay(
         self,
@@ -120,19 +56,20 @@ class Gateway:
         task: asyncio.Task[None] | None = None,
     ) -> Coroutine[Any, Any, None]:
         """Take one modern request to the back and its answer to `port`; see `types.Relay`."""
-        return modern.relay(self, request, port, headers, task)
+        return modern.relay(self.back, request, port, headers, task)
 
     def can_express(self) -> bool:
         """Whether `express` is likely to take a request now."""
-        client = self.client
-        return client is not None and self.is_modern is True and not self.mirrored and client.has_idle()
+        client = self.back.client
+        return client is not None and self.back.is_modern is True and not self.back.mirrored and client.has_idle()
 
     def express(self, request: ModernRequest, port: Port, headers: Mapping[str, str]) -> Callable[[], None] | None:
         """Take one modern request to the back without a task, where it can go at once; see `types.Relay`."""
-        if self.client is None:
+        client = self.back.client
+        if client is None:
             return None
-        call = ExpressCall(self, request, port, headers)
-        return call.leave if call.start(self.client) else None
+        call = ExpressCall(self.back, request, port, headers)
+        return call.leave if call.start(client) else None
 
     async def notify(self, envelope: Envelope, version: str) -> None:
         """Take a modern client's notification to the back; a back that is not modern or not there gets none.
@@ -142,90 +79,18 @@ class Gateway:
         """
         if envelope.method == CANCELLED:
             return
+        back = self.back
         text = one_line(close_object(envelope.members))
         try:
             async with asyncio.timeout(self.limits.call):
-                if self.client is None:
-                    self.channels().send(text)
-                elif self.is_modern is not False:
-                    response = await self.client.request("POST", self.header_lines(version, envelope.method), text)
+                if back.client is None:
+                    back.channels().send(text)
+                elif back.is_modern is not False:
+                    response = await back.client.request("POST", back.header_lines(version, envelope.method), text)
                     if response.stream is not None:
                         response.stream.close()
         except (Fault, TimeoutError) as fault:
-            _log.info("%s did not take %s: %s", self.name, envelope.method, fault)
-
-    def channels(self) -> ModernChannels:
-        """The modern face of a back that is spoken to on channels."""
-        assert self._channels is not None
-        return self._channels
-
-    async def need_modern(self, request: ModernRequest) -> None:
-        """Make sure that a back on HTTP speaks the modern era; asked once.
-
-        Raises:
-            WrongEra: it is legacy.
-            BackUnavailable, BackFault: it can't be asked.
-        """
-        if self.is_modern is None and self.client is not None:
-            async with self._probing:
-                if self.is_modern is None:
-                    call, text = self._discover(_client_meta(request))
-                    lines = self.header_lines(request.version, "server/discover")
-                    self.is_modern = await probe_http(self.client, self.name, call, text, lines)
-        if self.is_modern is False:
-            raise WrongEra(f"{self.name} speaks only revisions before 2026-07-28. Open it with initialize.")
-
-    def probe_of(self, request: ModernRequest) -> Callable[[], tuple[Collect, bytes]]:
-        """A `server/discover` in the name of the client that sent `request`."""
-        return lambda: self._discover(_client_meta(request))
-
-    def header_lines(self, version: str, method: str, name: str | None = None) -> bytes:
-        """The header lines that every modern request of a method carries, for what its row routes by."""
-        lines = self._lines.get((version, method, name))
-        if lines is None:
-            text = f"MCP-Protocol-Version: {version}\r\nMcp-Method: {encode_value(method)}\r\n"
-            if name is not None:
-                text += f"Mcp-Name: {encode_value(name)}\r\n"
-            lines = text.encode("ascii")
-            if len(self._lines) >= HEADS_REMEMBERED:
-                self._lines.clear()
-            self._lines[version, method, name] = lines
-        return lines
-
-    def learn_tools(self, envelope: Envelope) -> None:
-        """Note which tools of a list mirror parameters; a tool whose annotation is invalid leaves the list."""
-        mirrored, invalid = edits.read_tools(envelope, self.mirrored)
-        for tool, parameters in mirrored.items():
-            self.mirrored.pop(tool, None)
-            if parameters:
-                self.mirrored[tool] = parameters
-        for tool in list(self.mirrored)[: max(0, len(self.mirrored) - MIRRORED_TOOLS)]:
-            del self.mirrored[tool]
-        for tool, why in invalid.items():
-            _log.warning("%s: the tool %r was left out of the list: %s.", self.name, tool, why)
-
-    async def fetch_tools(self, request: ModernRequest) -> None:
-        """Learn the tools' mirrored parameters from the back itself."""
-        cursor: Any = None
-        for _ in range(LIST_PAGES):
-            call = Collect(self.ids.mint(), row_of("tools/list"))
-            params = {"_meta": _client_meta(request)} | ({"cursor": cursor} if cursor is not None else {})
-            text = request_message(str(call.id).encode(), "tools/list", params)
-            assert self.client is not None
-            await post_modern(self.client, self.name, call, text, self.header_lines(request.version, "tools/list"))
-            if call.answer is None or "result" not in call.answer.members:
-                return
-            self.learn_tools(call.answer)
-            result = open_object(call.answer.members["result"])
-            cursor = decode(result["nextCursor"]) if result is not None and "nextCursor" in result else None
-            if cursor is None:
-                return
-
-    def _discover(self, meta: dict[str, Any]) -> tuple[Collect, bytes]:
-        call = Collect(self.ids.mint(), row_of("server/discover"))
-        return call, request_message(str(call.id).encode(), "server/discover", {"_meta": meta})
-
-    # -- legacy -----------------------------------------------------------------------------------------------------
+            _log.info("%s did not take %s: %s", back.name, envelope.method, fault)
 
     async def open_session(self, envelope: Envelope, strays: Strays) -> tuple[Session, bytes]:
         """A legacy client's own session with the back, and the answer to its `initialize`.
@@ -233,13 +98,13 @@ class Gateway:
         Raises:
             Fault: the back can't be opened, or refused.
         """
-        session = LegacySession(self, strays)
+        session = LegacySession(self.back, strays)
         try:
             answer = await session.open(envelope)
         except Fault as fault:
-            self.failed(fault)
+            self.back.failed(fault)
             raise
-        self.has_answered = True
+        self.back.has_answered = True
         self._sessions.add(session)
         return session, answer
 
@@ -248,57 +113,3 @@ class Gateway:
         if isinstance(session, LegacySession):
             self._sessions.discard(session)
             await session.close()
-
-    def new_session(self, owner: LegacySession) -> BackSession:
-        """A session with the back, not yet opened."""
-        if self.client is not None:
-            return HttpSession(self.client, self.name, owner, self.tasks.start)
-        assert self._opener is not None
-        return ChannelSession(self._opener, owner)
-
-    async def refused_initialize(self, answer: Envelope | None) -> Fault:
-        """What to tell a legacy client whose `initialize` the back refused."""
-        if answer is None:
-            return BackUnavailable(f"{self.name} did not answer initialize. Is it an MCP server?")
-        self.has_answered = True
-        try:
-            error = decode(answer.members["error"])
-        except RecursionError:
-            error = None
-        said = error.get("message") if isinstance(error, dict) else None
-        if await self._is_only_modern(error_code(answer)):
-            return WrongEra(
-                f"{self.name} speaks only 2026-07-28 and later, not initialize. It says: {said}", data=error
-            )
-        code, data = error_code(answer), error.get("data") if isinstance(error, dict) else None
-        return BackFault(f"{said}", code=code or INTERNAL_ERROR, data=data)
-
-    async def _is_only_modern(self, code: int | None) -> bool:
-        """Whether the back that refused `initialize` with `code` is modern; it may have judged by the modern rules."""
-        if code in MODERN_CODES or code == METHOD_NOT_FOUND:
-            return True
-        call, text = self._discover(own_meta("isthmus"))
-        try:
-            async with asyncio.timeout(PROBE):
-                if self.client is None:
-                    return await self.channels().is_spoken(call, text)
-                return await probe_http(
-                    self.client, self.name, call, text, self.header_lines(MODERN[-1], "server/discover")
-                )
-        except (Fault, TimeoutError):
-            return False
-
-
-def _client_meta(request: ModernRequest) -> dict[str, Raw]:
-    """What a request of the proxy's own says in the name of a client."""
-    keys = (VERSION_KEY, CLIENT_INFO_KEY, CAPABILITIES_KEY)
-    return {key: Raw(bytes(request.meta[key])) for key in keys if key in request.meta}
-
-
-def own_meta(name: str) -> dict[str, Any]:
-    """The `_meta` of a request that the proxy makes in its own name."""
-    return {
-        VERSION_KEY: MODERN[-1],
-        CLIENT_INFO_KEY: {"name": name, "version": __version__},
-        CAPABILITIES_KEY: {},
-    }

@@ -9,13 +9,14 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from isthmus.engine.legacy_call import BackSession, LegacyCall, OwnCall, Question
+from isthmus.engine.legacy_call import LegacyCall, OwnCall, Question
 from isthmus.errors import BackFault, BackUnavailable, Fault
 from isthmus.protocol import edits
 from isthmus.protocol.correlate import Correlator
 from isthmus.protocol.names import CANCELLED, INITIALIZED, PROGRESS, PROGRESS_KEY
 from isthmus.protocol.versions import ASSUMED
 from isthmus.transports.http_back import SessionGone
+from isthmus.transports.session import BackSession
 from isthmus.types import Port, Strays
 from isthmus.wire.codec import close_object, identify, one_line, open_object, string
 from isthmus.wire.envelope import (
@@ -30,7 +31,7 @@ from isthmus.wire.envelope import (
 if TYPE_CHECKING:
     from msgspec import Raw
 
-    from isthmus.engine.gateway import Gateway
+    from isthmus.engine.back import Back
 
 _log: Final = logging.getLogger("isthmus.engine")
 
@@ -39,17 +40,17 @@ class LegacySession:
     """One legacy client and its own session with the back.
 
     Args:
-        gateway: the back.
+        back: the back.
         strays: where messages go that belong to no call.
     """
 
-    def __init__(self, gateway: "Gateway", strays: Strays) -> None:
-        self._gateway = gateway
+    def __init__(self, back: "Back", strays: Strays) -> None:
+        self._back = back
         self._strays = strays
         self._calls: dict[int | str, LegacyCall] = {}
         self._questions: Correlator[Question] = Correlator()
-        self._back: BackSession | None = None
-        self._is_back_lost = False
+        self._there: BackSession | None = None
+        self._is_lost = False
         self._is_initialized = False
         self._is_closed = False
         self._initialize: Envelope | None = None
@@ -70,8 +71,8 @@ class LegacySession:
         self._initialize = envelope
         front_id = envelope.id or b"null"
         answer = await self._open()
-        if self._gateway.server_info is not None:
-            edits.set_member(answer, "serverInfo", self._gateway.server_info.raw)
+        if self._back.server_info is not None:
+            edits.set_member(answer, "serverInfo", self._back.server_info.raw)
         return one_line(edits.with_id(answer, front_id))
 
     async def request(self, envelope: Envelope, port: Port) -> None:
@@ -83,16 +84,16 @@ class LegacySession:
             return
         call = self._calls[key] = LegacyCall(self, envelope, port)
         now = asyncio.get_running_loop().time()
-        call.expires = now + self._gateway.limits.call_most
+        call.expires = now + self._back.limits.call_most
         try:
-            async with asyncio.timeout(self._gateway.limits.call) as call.timeout:
+            async with asyncio.timeout(self._back.limits.call) as call.timeout:
                 self._join(call)
                 await self._send(call, envelope)
         except TimeoutError:
             if call.is_open:
                 waited = asyncio.get_running_loop().time() - now
-                call.fail(Fault(f"{self._gateway.name} did not answer {call.row.name} within {waited:.0f} s."))
-                self._gateway.tasks.start(self._tell_cancelled(call, "The proxy's deadline passed."))
+                call.fail(Fault(f"{self._back.name} did not answer {call.row.name} within {waited:.0f} s."))
+                self._back.tasks.start(self._tell_cancelled(call, "The proxy's deadline passed."))
         except Fault as fault:
             call.fail(fault)
         except asyncio.CancelledError:
@@ -107,7 +108,7 @@ class LegacySession:
         if call.is_cancelled:
             port.abandon()
         elif not call.is_answered:
-            call.fail(BackFault(f"{self._gateway.name} gave no answer to {call.row.name}. Try again."))
+            call.fail(BackFault(f"{self._back.name} gave no answer to {call.row.name}. Try again."))
 
     async def notify(self, envelope: Envelope) -> None:
         """Take a notification of the client to the back."""
@@ -121,7 +122,7 @@ class LegacySession:
     async def answer(self, envelope: Envelope) -> None:
         """Take the client's answer to the back's question; an answer to nothing is dropped, counted."""
         question = self._end_question(envelope.key)
-        if question is not None and question.back is self._back and not self._is_back_lost:
+        if question is not None and question.there is self._there and not self._is_lost:
             await self._tell(one_line(edits.with_id(envelope, question.id)))
 
     async def close(self) -> None:
@@ -129,8 +130,8 @@ class LegacySession:
         self._is_closed = True
         for id, _ in self._questions:
             self._end_question(id)
-        if self._back is not None:
-            await self._back.close()
+        if self._there is not None:
+            await self._there.close()
 
     # -- the back's side --------------------------------------------------------------------------------------------
 
@@ -142,23 +143,23 @@ class LegacySession:
         if envelope.method == PROGRESS:
             call = call or self._call_of_token(envelope)
         for each in (call,) if call is not None else self._calls.values():
-            each.extend(self._gateway.limits.call)
+            each.extend(self._back.limits.call)
         port = self._port_for(call, asks=False, is_change=_is_change(envelope.method))
         port.notify(one_line(close_object(envelope.members)))
 
     def asked(self, envelope: Envelope, call: LegacyCall | None = None) -> None:
         """The back asks the client, on the stream of `call` where its transport tells."""
-        back = self._back
-        if back is None:
+        there = self._there
+        if there is None:
             return
         port = self._port_for(call, asks=True)
         if envelope.method == "ping" and port is self._strays and not self._strays.is_open:
-            self._gateway.tasks.start(self._tell(result_message(envelope.id or b"null", {})))
+            self._back.tasks.start(self._tell(result_message(envelope.id or b"null", {})))
             return
         id = self._questions.mint()
-        wait = self._gateway.limits.answer_wait
+        wait = self._back.limits.answer_wait
         timer = asyncio.get_running_loop().call_later(wait, self._give_up, id)
-        question = Question(back, envelope, port, timer)
+        question = Question(there, envelope, port, timer)
         self._questions.expect(id, question)
         if envelope.method != "ping":  # which people don't answer
             question.is_shared = call is None
@@ -169,7 +170,7 @@ class LegacySession:
 
     def lost(self, why: str) -> None:
         """The back's session ended by itself; its questions are withdrawn."""
-        self._is_back_lost = True
+        self._is_lost = True
         for id, question in self._questions:
             self._end_question(id)
             self._port_of(question).notify(notification_message(CANCELLED, {"requestId": id, "reason": why}))
@@ -189,20 +190,20 @@ class LegacySession:
     # -- inside -----------------------------------------------------------------------------------------------------
 
     async def _send(self, call: LegacyCall, envelope: Envelope) -> None:
-        back = await self._ready()
-        if self._gateway.client is None:
+        there = await self._ready()
+        if self._back.client is None:
             call.streamed()  # as every SDK's server does: a legacy answer may be preceded by anything, on stdio too
         text = edits.with_id(envelope, str(call.id).encode())
         try:
-            await back.request(call, text)
+            await there.request(call, text)
         except SessionGone as gone:
-            if back is self._back:
+            if there is self._there:
                 self.lost(gone.why)
             if not call.row.is_repeatable:
                 gone.status = 404
                 raise
-            back = await self._ready()
-            await back.request(call, text)
+            there = await self._ready()
+            await there.request(call, text)
 
     async def _open(self) -> Envelope:
         envelope = self._initialize
@@ -210,82 +211,80 @@ class LegacySession:
             raise Fault("No initialize was sent; the session can't be opened.", code=INVALID_REQUEST, status=400)
         self._discard()
         call = OwnCall(self, "initialize")
-        self._back, self._is_back_lost = self._gateway.new_session(self), False
-        back = self._back
+        self._there, self._is_lost = self._back.new_session(self), False
+        there = self._there
         try:
-            async with asyncio.timeout(self._gateway.limits.call):
-                await back.initialize(call, edits.with_id(envelope, str(call.id).encode()))
+            async with asyncio.timeout(self._back.limits.call):
+                await there.initialize(call, edits.with_id(envelope, str(call.id).encode()))
                 if call.answer is None or "error" in call.answer.members:
-                    raise await self._gateway.refused_initialize(call.answer)
+                    raise await self._back.refused_initialize(call.answer)
         except BaseException as error:
             self._discard()
             if isinstance(error, TimeoutError):
-                raise BackUnavailable(
-                    f"{self._gateway.name} did not answer initialize in time. Is it running?"
-                ) from None
+                raise BackUnavailable(f"{self._back.name} did not answer initialize in time. Is it running?") from None
             raise
         result = open_object(call.answer.members["result"])
         version = string(result["protocolVersion"]) if result is not None and "protocolVersion" in result else None
         self.version = version or ASSUMED
-        back.settle(self.version)
+        there.settle(self.version)
         return call.answer
 
     def _discard(self) -> None:
         """The session with the back is of no use; it is ended while nobody waits for it."""
-        if self._back is not None:
-            self._is_back_lost = True
-            self._gateway.tasks.start(self._back.close())
+        if self._there is not None:
+            self._is_lost = True
+            self._back.tasks.start(self._there.close())
 
     async def _ready(self) -> BackSession:
         """The open session, opened again if the back lost it."""
         async with self._opening:
             if self._is_closed:
                 raise Fault("This session has ended. Start a new one with initialize.", code=INVALID_REQUEST)
-            if self._back is None or self._is_back_lost:
+            if self._there is None or self._is_lost:
                 await self._open()
                 try:
                     await self._repeat()
                 except BaseException:
                     self._discard()
                     raise
-            assert self._back is not None
-            return self._back
+            assert self._there is not None
+            return self._there
 
     async def _introduce(self, text: bytes) -> None:
         """Take `notifications/initialized` to the back. Requests wait for it: on HTTP they could overtake it."""
         try:
-            async with asyncio.timeout(self._gateway.limits.call), self._opening:
+            async with asyncio.timeout(self._back.limits.call), self._opening:
                 self._is_initialized = True
                 await self._tell(text)
-                if self._back is not None and not self._is_back_lost and not self._is_closed:
-                    self._back.listen()
+                if self._there is not None and not self._is_lost and not self._is_closed:
+                    self._there.listen()
         except TimeoutError:
-            _log.info("%s did not take %s in time.", self._gateway.name, INITIALIZED)
+            _log.info("%s did not take %s in time.", self._back.name, INITIALIZED)
 
     async def _repeat(self) -> None:
         """Say again what the lost session had been told."""
-        back = self._back
-        if back is None or not self._is_initialized:
+        there = self._there
+        if there is None or not self._is_initialized:
             return
-        await back.send(notification_message(INITIALIZED))
-        back.listen()
+        await there.send(notification_message(INITIALIZED))
+        there.listen()
         again = [("logging/setLevel", self._level)] if self._level is not None else []
         again += [("resources/subscribe", params) for params in self._subscribed.values()]
         for method, params in again:
             call = OwnCall(self, method)
-            await back.request(call, request_message(str(call.id).encode(), method, params))
+            await there.request(call, request_message(str(call.id).encode(), method, params))
             if call.answer is None or "error" in call.answer.members:
-                _log.warning("%s, started again, refused %s, which it had accepted.", self._gateway.name, method)
+                _log.warning("%s, started again, refused %s, which it had accepted.", self._back.name, method)
 
     async def _tell(self, text: bytes) -> None:
         """Send to the back what wants no answer; a back that is gone is told nothing."""
-        if self._back is None or self._is_back_lost:
+        if self._there is None or self._is_lost:
             return
         try:
-            async with asyncio.timeout(self._gateway.limits.call):
-                await self._back.send(text)
+            async with asyncio.timeout(self._back.limits.call):
+                await self._there.send(text)
         except (Fault, TimeoutError) as fault:
-            _log.info("%s did not take a notification or an answer: %s", self._gateway.name, fault)
+            _log.info("%s did not take a notification or an answer: %s", self._back.name, fault)
 
     async def _cancel(self, envelope: Envelope) -> None:
         """The client cancels one of its requests: nothing more is sent for it."""
@@ -308,7 +307,7 @@ class LegacySession:
         raw = edits.param(envelope, "requestId")
         key = identify(raw) if raw is not None else None
         for id, question in self._questions:
-            if question.key == key and question.back is self._back:
+            if question.key == key and question.there is self._there:
                 self._end_question(id)
                 edits.set_param(envelope, "requestId", str(id).encode())
                 self._port_of(question).notify(one_line(close_object(envelope.members)))
@@ -319,7 +318,7 @@ class LegacySession:
         question = self._end_question(id)
         if question is not None:
             why = "The client did not answer in time."
-            self._gateway.tasks.start(self._tell(error_message(question.id, -32603, why)))
+            self._back.tasks.start(self._tell(error_message(question.id, -32603, why)))
             self._port_of(question).notify(notification_message(CANCELLED, {"requestId": id, "reason": why}))
 
     def _join(self, call: LegacyCall) -> None:
@@ -336,12 +335,12 @@ class LegacySession:
         if question is not None:
             question.timer.cancel()
             for call in question.calls:
-                call.resume(self._gateway.limits.call)
+                call.resume(self._back.limits.call)
         return question
 
     @property
     def _longest_pause(self) -> float:
-        return self._gateway.limits.answer_wait + self._gateway.limits.call
+        return self._back.limits.answer_wait + self._back.limits.call
 
     def _port_of(self, question: Question) -> Port:
         """Where a question can be withdrawn: the stream it went out on, if that is still open."""

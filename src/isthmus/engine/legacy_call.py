@@ -1,39 +1,31 @@
 """One request between a legacy client and its session's back, and one question between the back and the client."""
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from isthmus.errors import Fault
 from isthmus.protocol import edits
+from isthmus.protocol.correlate import Correlator
 from isthmus.protocol.methods import row_of
+from isthmus.transports.session import BackSession
 from isthmus.types import Call, Collect, Port
 from isthmus.wire.codec import one_line
 from isthmus.wire.envelope import Envelope, error_message
 
-if TYPE_CHECKING:
-    from isthmus.engine.legacy import LegacySession
 
+class CallOwner(Protocol):
+    """The session that a call belongs to."""
 
-class BackSession(Protocol):
-    """A session with a legacy back, on whatever transport."""
+    ids: Correlator[None]
 
-    async def initialize(self, call: Call, text: bytes) -> None:
-        """Open it and send `initialize`."""
+    def notified(self, envelope: Envelope, call: "LegacyCall | None" = None) -> None:
+        """The back sent a notification, on the stream of `call` where its transport tells."""
 
-    def settle(self, version: str) -> None:
-        """The negotiated revision is known."""
+    def asked(self, envelope: Envelope, call: "LegacyCall | None" = None) -> None:
+        """The back asks the client, on the stream of `call` where its transport tells."""
 
-    async def request(self, call: Call, text: bytes) -> None:
-        """Send a request; returns when it is answered."""
-
-    async def send(self, text: bytes) -> None:
-        """Send a notification or an answer."""
-
-    def listen(self) -> None:
-        """Hear what the back says outside any call."""
-
-    async def close(self) -> None:
-        """End it."""
+    def remember(self, envelope: Envelope) -> None:
+        """The back accepted a request that a session replacing it must hear again."""
 
 
 class Question:
@@ -42,10 +34,10 @@ class Question:
     `is_shared`: the transport did not tell which call asks, so that every call of the session waits.
     """
 
-    __slots__ = ("back", "calls", "id", "is_shared", "key", "port", "timer")
+    __slots__ = ("calls", "id", "is_shared", "key", "port", "there", "timer")
 
-    def __init__(self, back: BackSession, envelope: Envelope, port: Port, timer: asyncio.TimerHandle) -> None:
-        self.back = back
+    def __init__(self, there: BackSession, envelope: Envelope, port: Port, timer: asyncio.TimerHandle) -> None:
+        self.there = there
         self.id: bytes = envelope.id or b"null"
         self.key = envelope.key
         self.port = port
@@ -70,7 +62,7 @@ class LegacyCall(Call):
         "token",
     )
 
-    def __init__(self, session: "LegacySession", envelope: Envelope, port: Port) -> None:
+    def __init__(self, session: CallOwner, envelope: Envelope, port: Port) -> None:
         super().__init__(session.ids.mint(), row_of(envelope.method))
         self._session = session
         self._envelope = envelope
@@ -140,7 +132,7 @@ class OwnCall(Collect):
 
     __slots__ = ("_session",)
 
-    def __init__(self, session: "LegacySession", method: str) -> None:
+    def __init__(self, session: CallOwner, method: str) -> None:
         super().__init__(session.ids.mint(), row_of(method))
         self._session = session
 

@@ -30,7 +30,7 @@ from isthmus.wire.envelope import INVALID_PARAMS, Envelope, error_message, resul
 from isthmus.wire.headers import Headers
 
 if TYPE_CHECKING:
-    from isthmus.engine.gateway import Gateway
+    from isthmus.engine.back import Back
 
 _log: Final = logging.getLogger("isthmus.engine")
 
@@ -38,11 +38,11 @@ _log: Final = logging.getLogger("isthmus.engine")
 class ModernCall(Call):
     """One modern request between its client and the back."""
 
-    __slots__ = ("_front_id", "_port", "_token", "gateway", "is_answered", "mismatched", "remakes_headers")
+    __slots__ = ("_front_id", "_port", "_token", "back", "is_answered", "mismatched", "remakes_headers")
 
-    def __init__(self, gateway: "Gateway", request: ModernRequest, port: Port) -> None:
-        super().__init__(gateway.ids.mint(), request.row)
-        self.gateway = gateway
+    def __init__(self, back: "Back", request: ModernRequest, port: Port) -> None:
+        super().__init__(back.ids.mint(), request.row)
+        self.back = back
         self._port = port
         self._front_id: bytes = request.envelope.id or b"null"
         self._token = request.meta.get(PROGRESS_KEY)
@@ -55,7 +55,7 @@ class ModernCall(Call):
 
     def notified(self, envelope: Envelope) -> None:
         if not self.row.is_endless:
-            self.extend(self.gateway.limits.call)
+            self.extend(self.back.limits.call)
         if envelope.method == PROGRESS and self._token is not None:
             edits.set_param(envelope, PROGRESS_KEY, bytes(self._token))
         elif self.row.is_endless:
@@ -64,12 +64,12 @@ class ModernCall(Call):
 
     def asked(self, envelope: Envelope) -> None:
         """ "The server MUST NOT send independent JSON-RPC requests on this stream": dropped."""
-        _log.warning("%s, a modern server, sent a request of its own; it was dropped.", self.gateway.name)
+        _log.warning("%s, a modern server, sent a request of its own; it was dropped.", self.back.name)
 
     def answered(self, envelope: Envelope, status: int) -> None:
         if self.is_answered:
             return
-        self.gateway.has_answered = True
+        self.back.has_answered = True
         if "error" in envelope.members:
             code = error_code(envelope)
             if code == HEADER_MISMATCH and self.remakes_headers:
@@ -89,9 +89,9 @@ class ModernCall(Call):
 
     def expired(self, began: float) -> Fault:
         """What to say when the deadline has passed."""
-        waited = self.gateway.deadlines.now() - began
+        waited = self.back.deadlines.now() - began
         return Fault(
-            f"{self.gateway.name} did not answer {self.row.name} within {waited:.0f} s; the call was cancelled. "
+            f"{self.back.name} did not answer {self.row.name} within {waited:.0f} s; the call was cancelled. "
             "Raise --timeout if it needs longer."
         )
 
@@ -100,8 +100,8 @@ class ModernCall(Call):
         if not self.is_answered:
             self.is_answered = True
             meta: dict[str, Raw] = {SUBSCRIPTION_KEY: Raw(self._front_id)}
-            if self.gateway.server_info is not None:
-                meta[SERVER_INFO_KEY] = self.gateway.server_info.raw
+            if self.back.server_info is not None:
+                meta[SERVER_INFO_KEY] = self.back.server_info.raw
             self._port.answer(result_message(self._front_id, {"resultType": "complete", "_meta": meta}), 200)
 
     async def drain(self) -> None:
@@ -110,11 +110,11 @@ class ModernCall(Call):
     def _own(self, envelope: Envelope) -> None:
         """The edits of a result."""
         if self.row.name == "tools/list":
-            self.gateway.learn_tools(envelope)
+            self.back.learn_tools(envelope)
         if self.row.is_endless:
             edits.set_subscription(envelope, self._front_id)
-        if self.gateway.server_info is not None:
-            edits.set_server_info(envelope, self.gateway.server_info)
+        if self.back.server_info is not None:
+            edits.set_server_info(envelope, self.back.server_info)
 
     def _readdress(self, envelope: Envelope) -> None:
         if envelope.method == "notifications/cancelled":
@@ -124,7 +124,7 @@ class ModernCall(Call):
 
 
 async def relay(
-    gateway: "Gateway",
+    back: "Back",
     request: ModernRequest,
     port: Port,
     headers: Mapping[str, str] | None,
@@ -134,18 +134,18 @@ async def relay(
 
     Args: see `types.Relay.relay`.
     """
-    call = ModernCall(gateway, request, port)
+    call = ModernCall(back, request, port)
     call.task = task or asyncio.current_task()
-    now = gateway.deadlines.now()
+    now = back.deadlines.now()
     endless = request.row.is_endless
-    call.expires = now + (limits.LISTEN if endless else gateway.limits.call_most)
-    gateway.deadlines.watch(call, call.expires if endless else now + gateway.limits.call)
-    await settle(gateway, call, _send(gateway, call, request, headers))
+    call.expires = now + (limits.LISTEN if endless else back.limits.call_most)
+    back.deadlines.watch(call, call.expires if endless else now + back.limits.call)
+    await settle(back, call, _send(back, call, request, headers))
 
 
-async def settle(gateway: "Gateway", call: ModernCall, work: Coroutine[Any, Any, None]) -> None:
+async def settle(back: "Back", call: ModernCall, work: Coroutine[Any, Any, None]) -> None:
     """Do the work of a call that is under a deadline; whatever comes of it, the call is answered."""
-    began = gateway.deadlines.now()
+    began = back.deadlines.now()
     try:
         await work
     except asyncio.CancelledError:
@@ -156,45 +156,43 @@ async def settle(gateway: "Gateway", call: ModernCall, work: Coroutine[Any, Any,
         else:
             call.fail(call.expired(began))
     except Fault as fault:
-        gateway.failed(fault)
+        back.failed(fault)
         call.fail(fault)
     except Exception:
         _log.exception("A call failed; this is a bug of isthmus.")
         call.fail(Fault("The proxy failed in the middle of this call. See its log."))
     finally:
-        gateway.deadlines.forget(call)
+        back.deadlines.forget(call)
     if not call.is_answered:
-        call.fail(Fault(f"{gateway.name} gave no answer to {call.row.name}. Try again."))
+        call.fail(Fault(f"{back.name} gave no answer to {call.row.name}. Try again."))
 
 
-async def _send(
-    gateway: "Gateway", call: ModernCall, request: ModernRequest, headers: Mapping[str, str] | None
-) -> None:
+async def _send(back: "Back", call: ModernCall, request: ModernRequest, headers: Mapping[str, str] | None) -> None:
     if headers is not None and request.row.name == "tools/call":
-        _check_params(gateway, request, headers)
-    client = gateway.client
+        _check_params(back, request, headers)
+    client = back.client
     if client is None:
-        await gateway.channels().call(call, request, gateway.probe_of(request))
+        await back.channels().call(call, request, back.probe_of(request))
         return
-    if gateway.is_modern is not True:
-        await gateway.need_modern(request)
+    if back.is_modern is not True:
+        await back.need_modern(request)
     call.remakes_headers = headers is None and request.row.name == "tools/call"
-    extra = mirrored_lines(gateway, request, headers)
-    await post_modern(client, gateway.name, call, request.write(call.id), extra)
+    extra = mirrored_lines(back, request, headers)
+    await post_modern(client, back.name, call, request.write(call.id), extra)
     if call.mismatched:
         # "the client SHOULD call `tools/list` to check for changes to the tool's `inputSchema`, then retry"
-        await gateway.fetch_tools(request)
+        await back.fetch_tools(request)
         call.remakes_headers = False
-        await post_modern(client, gateway.name, call, request.write(call.id), mirrored_lines(gateway, request, headers))
+        await post_modern(client, back.name, call, request.write(call.id), mirrored_lines(back, request, headers))
 
 
-def mirrored_lines(gateway: "Gateway", request: ModernRequest, headers: Mapping[str, str] | None) -> bytes:
+def mirrored_lines(back: "Back", request: ModernRequest, headers: Mapping[str, str] | None) -> bytes:
     """The header lines that mirror the body. The values were checked against it or are made from it."""
-    lines = gateway.header_lines(request.version, request.row.name, request.name)
+    lines = back.header_lines(request.version, request.row.name, request.name)
     if headers is not None:
         return lines + _relayed(headers, request)
-    if request.row.name == "tools/call" and request.name in gateway.mirrored:
-        made = param_headers.mirror(gateway.mirrored[request.name], _arguments(request))
+    if request.row.name == "tools/call" and request.name in back.mirrored:
+        made = param_headers.mirror(back.mirrored[request.name], _arguments(request))
         for name, value in made.items():
             lines += name.encode("ascii") + b": " + value.encode("ascii") + b"\r\n"
     return lines
@@ -213,8 +211,8 @@ def _relayed(headers: Mapping[str, str], request: ModernRequest) -> bytes:
     return lines
 
 
-def _check_params(gateway: "Gateway", request: ModernRequest, headers: Mapping[str, str]) -> None:
-    known = gateway.mirrored.get(request.name or "")
+def _check_params(back: "Back", request: ModernRequest, headers: Mapping[str, str]) -> None:
+    known = back.mirrored.get(request.name or "")
     if known:
         why = param_headers.mismatch(known, _arguments(request), headers)
         if why is not None:

@@ -23,7 +23,8 @@ from isthmus.protocol.correlate import Correlator
 from isthmus.protocol.judge import ModernRequest
 from isthmus.protocol.names import CANCELLED, LOG_LEVEL_KEY, MESSAGE, PROGRESS, PROGRESS_KEY
 from isthmus.transports.channel import Channel, Connect
-from isthmus.transports.http_back import SessionOwner, is_modern_answer
+from isthmus.transports.http_back import is_modern_answer
+from isthmus.transports.session import SessionOwner
 from isthmus.types import Call, Collect
 from isthmus.wire.codec import identify, one_line, parse
 from isthmus.wire.envelope import Batch, Envelope, Kind, notification_message

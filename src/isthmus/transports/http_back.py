@@ -8,13 +8,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from isthmus import limits
 from isthmus.errors import BackFault, BackUnavailable
 from isthmus.protocol.names import MODERN_CODES
 from isthmus.protocol.versions import era_of, has_version_header
 from isthmus.transports.http_client import EventStream, HttpClient, Response
+from isthmus.transports.session import SessionOwner
 from isthmus.types import Call, Collect
 from isthmus.wire.codec import identify, open_object, parse, string
 from isthmus.wire.envelope import Batch, Envelope, Kind, Malformed
@@ -26,19 +27,6 @@ _Resume = Callable[[str], Awaitable[EventStream | None]]
 
 class SessionGone(BackFault):
     """The back no longer knows the session (HTTP 404)."""
-
-
-class SessionOwner(Protocol):
-    """Who a legacy back talks to outside any call."""
-
-    def notified(self, envelope: Envelope) -> None:
-        """The back sent a notification."""
-
-    def asked(self, envelope: Envelope) -> None:
-        """The back sent a request of its own."""
-
-    def lost(self, why: str) -> None:
-        """The back's session ended; every call in flight has failed or is about to."""
 
 
 def is_modern_answer(envelope: Envelope) -> bool:
