@@ -24,7 +24,11 @@ STDERR_KEPT: Final = 64 * 1024
 PIECE_BYTES: Final = 64 * 1024
 """The largest piece handed to an ASGI server at once: uvicorn buffers one large send whole."""
 STDIN_QUEUE: Final = 32 * MIB
-"""What may wait to be read by a stdio back before calls to it fail: two of the largest messages."""
+"""What may wait to be read by a back on a channel before calls to it fail: two of the largest messages."""
+SSE_ENDPOINT: Final = 10.0
+"""For an HTTP+SSE back to open its stream and name its endpoint; a stream that never does belongs to something else."""
+POST_IN_TURN: Final = 0.5
+"""For an HTTP+SSE back to answer a POST before the next is sent; some answer when the call in it is done."""
 
 KEEP_ALIVE_COMMENT: Final = 15.0
 """Between comments on an idle stream: half of the shortest usual idle timeout of a load balancer (30 s)."""
@@ -75,10 +79,29 @@ STREAM_LINGER: Final = 0.2
 """For a back to end a stream after the answer; a connection that it does not free is closed."""
 RETRY_LEAST: Final = 0.05
 """Before a stream is opened again, whatever `retry` the back named: it may not make the proxy spin."""
+VERIFY: Final = 5.0
+"""For a verifier to say what an access token is worth: an introspection, or a fetch of keys, takes two round trips."""
+TOKEN_TRUSTED: Final = 60.0
+"""How long a verified token is not verified again, so how long one that was revoked still works at most."""
+TOKENS_REMEMBERED: Final = 1024
+"""Verified tokens, the oldest forgotten first; a forgotten one is verified again."""
 MIRRORED_TOOLS: Final = 10_000
 """Tools whose mirrored parameters are remembered, the oldest forgotten first; a list has 100 pages at most."""
+ROUNDS: Final = 16
+"""Rounds of questions that one call of a legacy client may take; real servers need two or three."""
+ROUND_WAIT: Final = 0.1
+"""Before a round that asks for nothing is repeated; doubles up to ROUND_WAIT_MOST, within the call's own deadline."""
+ROUND_WAIT_MOST: Final = 5.0
 LIST_PAGES: Final = 100
 """Pages of one list that are followed; a cursor that leads round in a circle ends there."""
+INPUT_ROUNDS: Final = 20
+"""Times that a server may ask for input before `isthmus call` gives up; a dialogue with a person has a few."""
+RECORD_QUEUE: Final = 32 * MIB
+"""What may wait to be written to a recording before messages are left out: two of the largest messages."""
+RECORD_CLOSE: Final = 5.0
+"""For a recording to be written to its end when the proxy stops."""
+NOISE_FIRST: Final = 10_000
+"""Lines on stdout that are no messages, before the first that is one: then the command is no MCP server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
