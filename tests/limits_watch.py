@@ -25,6 +25,7 @@ from isthmus.types import Call
 
 ALLOWED: Final = {
     "ChannelFront.serve": "waits for the client to leave or the proxy to be told to stop",
+    "Inbox.receive": "the MCP SDK's own task, in this process, waits for what comes next",
     "Output.open": "connects a pipe that is already open",
     "_open_input": "connects a pipe that is already open",
     "_Child.connect": "connects the pipes of a child of our own, which are open",

@@ -4,8 +4,8 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -106,6 +106,30 @@ async def serve_http(
     finally:
         await gateway.close()
     return 0
+
+
+@asynccontextmanager
+async def serve_memory(
+    target: Target, *, name: str, bounds: Limits, keeps_identity: bool = False
+) -> AsyncIterator[tuple[Any, Any]]:
+    """Serve one client in this process on the streams that this gives, until the context is left.
+
+    Raises:
+        ConfigError: the MCP SDK is not installed.
+    """
+    from isthmus.transports.memory import MemoryFront, finish
+
+    def stray(envelope: "Envelope") -> None:
+        front.stray(envelope)
+
+    gateway = Gateway(target, name=name, bounds=bounds, keeps_identity=keeps_identity, stray=stray)
+    front = MemoryFront(gateway, gateway.tasks.start)
+    gateway.tasks.start(front.serve())
+    try:
+        yield front.streams
+    finally:
+        front.leave()
+        await finish(gateway.close())
 
 
 def _end_on_signals(end: Any) -> None:

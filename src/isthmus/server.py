@@ -1,12 +1,13 @@
 """`FastMCP`: a proxy as a Python object. A few lines over the engine."""
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from isthmus.errors import ConfigError
 from isthmus.limits import Limits
-from isthmus.transports.target import Target, read_target
+from isthmus.transports.target import ChannelTarget, Target, read_target
 
 if TYPE_CHECKING:
     from isthmus.mount import HttpApp
@@ -25,7 +26,7 @@ class FastMCP:
     @classmethod
     def as_proxy(
         cls,
-        backend: str | Path | Sequence[str],
+        backend: str | Path | Sequence[str] | ChannelTarget | object,
         *,
         name: str = "isthmus",
         headers: dict[str, str] | None = None,
@@ -36,7 +37,8 @@ class FastMCP:
         """A proxy for a server.
 
         Args:
-            backend: a URL, a `.py` or `.js` file, or a command with its arguments as a sequence.
+            backend: a URL, a `.py` or `.js` file, a command with its arguments as a sequence, a server object of the
+                MCP SDK in this process, or a `ChannelTarget` on a transport of your own.
             name: what the proxy calls itself.
             headers: sent with every request to a URL.
             env: variables for a command, beyond the few it inherits.
@@ -46,9 +48,8 @@ class FastMCP:
         Raises:
             ConfigError: the backend is none of these, or does not exist.
         """
-        target = str(backend) if isinstance(backend, Path) else backend
-        pairs = tuple((headers or {}).items())
-        return cls(name, target=read_target(target, headers=pairs, env=env, cwd=cwd), limits=limits)
+        target = _read_backend(backend, tuple((headers or {}).items()), env, cwd)
+        return cls(name, target=target, limits=limits)
 
     def run(
         self,
@@ -108,3 +109,31 @@ class FastMCP:
         place = HttpPlace(path=path, allow_hosts=tuple(allow_hosts), allow_origins=tuple(allow_origins))
         place.check()
         return HttpApp(self._target, place, name=self.name, bounds=self._limits)
+
+    def memory(self) -> AbstractAsyncContextManager[tuple[Any, Any]]:
+        """The proxy for one client in this process: a transport for the MCP SDK's `Client`.
+
+        Entered, it gives the streams that a `ClientSession` reads and writes; left, it ends the client's session and
+        what was started for it. Each call gives another, which may be entered once.
+
+        Raises:
+            ConfigError: on entering, the SDK is not installed.
+        """
+        from isthmus.run import serve_memory
+
+        return serve_memory(self._target, name=self.name, bounds=self._limits)
+
+
+def _read_backend(
+    backend: object, headers: tuple[tuple[str, str], ...], env: dict[str, str] | None, cwd: str | None
+) -> Target:
+    if isinstance(backend, str | Path | Sequence):
+        target = str(backend) if isinstance(backend, Path) else backend
+        return read_target(target, headers=headers, env=env, cwd=cwd)
+    if headers or env or cwd:
+        raise ConfigError("headers=, env= and cwd= are for a URL or a command; what runs in this process has none.")
+    if isinstance(backend, ChannelTarget):
+        return backend
+    from isthmus.transports.memory import target_of
+
+    return target_of(backend)

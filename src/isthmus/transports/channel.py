@@ -7,7 +7,8 @@ a `Channel` and a function that opens one; `isthmus.testing.check_transport` is 
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from isthmus.wire.envelope import Batch, Envelope
+from isthmus.wire.codec import parse
+from isthmus.wire.envelope import Batch, Envelope, Malformed
 
 
 class Listener(Protocol):
@@ -51,3 +52,15 @@ Connect = Callable[[Listener], Awaitable[Channel]]
 Raises `BackUnavailable`, a sentence, if it can't be opened; the listener hears nothing then. The caller bounds the time
 and may cancel; nothing of a channel that was not returned is left.
 """
+
+
+def hear(listener: Listener, text: bytes) -> Malformed | None:
+    """Hand a listener one message as it was read; what is no message is returned instead, and is to be skipped."""
+    message = parse(text)
+    if isinstance(message, Envelope):
+        listener.received(message)
+    elif isinstance(message, Batch):
+        listener.received_batch(message)
+    else:
+        return message
+    return None
