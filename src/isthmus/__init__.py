@@ -9,8 +9,9 @@ from isthmus.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from isthmus.server import FastMCP as FastMCP
+    from isthmus.transports.http_front.access import Access as Access
 
-__all__ = ["FastMCP", "__version__"]
+__all__ = ["Access", "FastMCP", "__version__"]
 
 
 def __getattr__(name: str) -> object:
@@ -18,4 +19,8 @@ def __getattr__(name: str) -> object:
         from isthmus.server import FastMCP
 
         return FastMCP
+    if name == "Access":
+        from isthmus.transports.http_front.access import Access
+
+        return Access
     raise AttributeError(f"module 'isthmus' has no attribute {name!r}")

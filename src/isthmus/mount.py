@@ -54,7 +54,7 @@ class HttpApp:
     def _open(self) -> AsgiFront:
         place = self._place
         gateway = self._gateway = Gateway(self._target, name=self._name, bounds=self._limits)
-        handler = Handler(gateway, Guard(place.allow_hosts, place.allow_origins), place.path)
+        handler = Handler(gateway, Guard(place.allow_hosts, place.allow_origins), place.path, place.access)
 
         def tick(now: float) -> None:
             for session in handler.tick(now):

@@ -17,6 +17,7 @@ from isthmus.transports.target import Target
 if TYPE_CHECKING:
     import socket
 
+    from isthmus.transports.http_front.access import Access
     from isthmus.wire.envelope import Envelope
 
 
@@ -33,6 +34,7 @@ class HttpPlace:
     path: str = "/mcp"
     allow_hosts: tuple[str, ...] = ()
     allow_origins: tuple[str, ...] = ()
+    access: "Access | None" = None
 
     def check(self) -> None:
         """Refuse what can't be reached, and what would let everybody in by accident.
@@ -98,7 +100,7 @@ async def serve_http(
     from isthmus.transports.http_front.serve import Stopping, serve
 
     gateway = Gateway(target, name=name, bounds=bounds, keeps_identity=keeps_identity)
-    handler = Handler(gateway, Guard(place.allow_hosts, place.allow_origins), place.path)
+    handler = Handler(gateway, Guard(place.allow_hosts, place.allow_origins), place.path, place.access)
     stopping = Stopping()
     _end_on_signals(stopping.stop)
     try:

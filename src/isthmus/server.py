@@ -11,6 +11,7 @@ from isthmus.transports.target import ChannelTarget, Target, read_target
 
 if TYPE_CHECKING:
     from isthmus.mount import HttpApp
+    from isthmus.transports.http_front.access import Access
 
 Transport = Literal["stdio", "http", "streamable-http"]
 
@@ -18,8 +19,21 @@ Transport = Literal["stdio", "http", "streamable-http"]
 class FastMCP:
     """A server that stands in front of another one. Made by `as_proxy`."""
 
-    def __init__(self, name: str = "isthmus", *, target: Target, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        name: str = "isthmus",
+        *,
+        target: Target,
+        limits: Limits | None = None,
+        auth: "Access | None" = None,
+    ) -> None:
+        if auth is not None and not hasattr(auth, "verifier"):
+            raise ConfigError(
+                "auth= wants an Access: Access(verifier, resource=URL, authorization_servers=[URL]). A verifier alone "
+                "does not say which URL it guards, nor where tokens come from."
+            )
         self.name = name
+        self._auth = auth
         self._target = target
         self._limits = limits or Limits()
 
@@ -33,6 +47,7 @@ class FastMCP:
         env: dict[str, str] | None = None,
         cwd: str | None = None,
         limits: Limits | None = None,
+        auth: "Access | None" = None,
     ) -> "FastMCP":
         """A proxy for a server.
 
@@ -44,12 +59,13 @@ class FastMCP:
             env: variables for a command, beyond the few it inherits.
             cwd: the folder a command starts in.
             limits: times and sizes.
+            auth: whom the HTTP front lets in; on stdio the client is whoever started the process.
 
         Raises:
-            ConfigError: the backend is none of these, or does not exist.
+            ConfigError: the backend is none of these, or does not exist; `auth` is no `Access`.
         """
         target = _read_backend(backend, tuple((headers or {}).items()), env, cwd)
-        return cls(name, target=target, limits=limits)
+        return cls(name, target=target, limits=limits, auth=auth)
 
     def run(
         self,
@@ -86,7 +102,7 @@ class FastMCP:
         else:
             from isthmus.transports.http_front.serve import bind
 
-            place = run.HttpPlace(host, port, path, tuple(allow_hosts), tuple(allow_origins))
+            place = run.HttpPlace(host, port, path, tuple(allow_hosts), tuple(allow_origins), self._auth)
             place.check()
             work = run.serve_http(self._target, bind(host, port), place, name=self.name, bounds=self._limits)
         code = run.run_loop(work)
@@ -106,7 +122,9 @@ class FastMCP:
         from isthmus.mount import HttpApp
         from isthmus.run import HttpPlace
 
-        place = HttpPlace(path=path, allow_hosts=tuple(allow_hosts), allow_origins=tuple(allow_origins))
+        place = HttpPlace(
+            path=path, allow_hosts=tuple(allow_hosts), allow_origins=tuple(allow_origins), access=self._auth
+        )
         place.check()
         return HttpApp(self._target, place, name=self.name, bounds=self._limits)
 

@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from isthmus.limits import Limits
+from isthmus.transports.http_front.access import Access
 from isthmus.transports.http_front.asgi import AsgiFront
 from isthmus.transports.http_front.guard import Guard
 from isthmus.transports.http_front.handler import Handler
@@ -78,11 +79,13 @@ class Shell:
 
 
 @asynccontextmanager
-async def shell(kind: str, bounds: Limits | None = None, origins: tuple[str, ...] = ()) -> AsyncIterator[Shell]:
+async def shell(
+    kind: str, bounds: Limits | None = None, origins: tuple[str, ...] = (), access: Access | None = None
+) -> AsyncIterator[Shell]:
     """Serve an echo at /mcp until the context ends; what then still runs or had failed is an error."""
     bounds = bounds or Limits()
     relay, owner = EchoRelay(bounds), Owner()
-    handler = Handler(relay, Guard((), origins))
+    handler = Handler(relay, Guard((), origins), access=access)
     bound = bind("127.0.0.1", 0)
     port = bound.getsockname()[1]
     if kind == "protocol":

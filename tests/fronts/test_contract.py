@@ -263,7 +263,7 @@ def test_pages_of_an_allowed_origin(kind: str) -> None:
             assert asked.status == 204
             for response in (asked, await ask(served.port, post(initialize(), Origin=PAGE))):
                 assert response.headers["access-control-allow-origin"] == PAGE
-                assert response.headers["access-control-expose-headers"] == "Mcp-Session-Id"
+                assert response.headers["access-control-expose-headers"] == "Mcp-Session-Id, WWW-Authenticate"
                 assert response.headers["vary"] == "Origin"
             assert asked.headers["access-control-allow-methods"] == "GET, POST, DELETE"
             assert asked.headers["access-control-allow-headers"] == wanted

@@ -34,10 +34,11 @@ class Refusal(NamedTuple):
 class ModernRequest:
     """A modern request that passed: its envelope, and the opened objects it was judged by.
 
-    `name` is what `Mcp-Name` mirrors, where the method has such a member.
+    `name` is what `Mcp-Name` mirrors, where the method has such a member. `principal` is who calls, as a digest, where
+    the front knows.
     """
 
-    __slots__ = ("envelope", "meta", "name", "params", "row", "version")
+    __slots__ = ("envelope", "meta", "name", "params", "principal", "row", "version")
 
     def __init__(
         self, envelope: Envelope, row: Method, params: Members, meta: Members, version: str, name: str | None
@@ -48,6 +49,7 @@ class ModernRequest:
         self.meta = meta
         self.version = version
         self.name = name
+        self.principal: str | None = None
 
     def write(self, id: int) -> bytes:
         """The request under another id, written from the members it was judged by."""

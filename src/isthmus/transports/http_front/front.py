@@ -87,7 +87,11 @@ class Front:
         if found is None or len(data) - at != found[1]:
             return None
         known = found[0]
+        if known.grant is not None and known.grant.until <= asyncio.get_running_loop().time():
+            del self._heads[data[:at]]
+            return None
         request = Request(known.verb, known.path, known.query, known.headers, data[at:])
+        request.grant = known.grant
         request.admission = known.admission
         return request
 

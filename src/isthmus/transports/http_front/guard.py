@@ -54,7 +54,7 @@ class Guard:
             return b""
         return (
             b"Access-Control-Allow-Origin: " + origin.encode("latin-1") + b"\r\n"
-            b"Access-Control-Expose-Headers: Mcp-Session-Id\r\nVary: Origin\r\n"
+            b"Access-Control-Expose-Headers: Mcp-Session-Id, WWW-Authenticate\r\nVary: Origin\r\n"
         )
 
     def preflight(self, origin: str | None, wanted: str) -> bytes:

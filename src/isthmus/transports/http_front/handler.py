@@ -15,6 +15,7 @@ from isthmus.protocol.methods import row_of
 from isthmus.protocol.names import CANCELLED, UNSUPPORTED_VERSION, VERSION_KEY
 from isthmus.protocol.subscriptions import closing_message
 from isthmus.protocol.versions import BATCHES, LEGACY, MODERN, Era, era_of
+from isthmus.transports.http_front.access import Access, Gate
 from isthmus.transports.http_front.guard import Guard
 from isthmus.transports.http_front.port import JSON_LINES, BatchPort, GetPort, PostPort
 from isthmus.transports.http_front.request import Admission, Request, Sink
@@ -42,10 +43,11 @@ _REMEMBERED: Final = 256
 class _Session:
     """A legacy client's session, as this front keeps it."""
 
-    __slots__ = ("get", "in_flight", "session", "used")
+    __slots__ = ("get", "in_flight", "principal", "session", "used")
 
-    def __init__(self, session: Session, get: GetPort, now: float) -> None:
+    def __init__(self, session: Session, get: GetPort, now: float, principal: str | None) -> None:
         self.session = session
+        self.principal = principal
         self.get = get
         self.used = now
         self.in_flight = 0
@@ -58,12 +60,14 @@ class Handler:
         relay: what takes the messages on.
         guard: who may come in.
         path: the endpoint's path.
+        access: who may call; None for everybody who may come in.
     """
 
-    def __init__(self, relay: Relay, guard: Guard, path: str = "/mcp") -> None:
+    def __init__(self, relay: Relay, guard: Guard, path: str = "/mcp", access: Access | None = None) -> None:
         self._relay = relay
         self._guard = guard
         self._path = path
+        self._gate = Gate(access, guard, path) if access is not None else None
         self._sessions: dict[str, _Session] = {}
         self._ports: set[PostPort] = set()
         self._listening: dict[PostPort, tuple[asyncio.Task[Any], bytes]] = {}
@@ -89,6 +93,8 @@ class Handler:
         judged = judge_modern(message, request.headers)
         if isinstance(judged, Refusal) or judged.row.is_endless:
             return False
+        if request.grant is not None:
+            judged.principal = request.grant.principal
         port = PostPort(sink, admission.streams, admission.lines, self._loop.time(), self._ports)
         port.left = self._relay.express(judged, port, request.headers)
         if port.left is None:
@@ -107,6 +113,8 @@ class Handler:
             _refuse(sink, 508, INTERNAL_ERROR, "This proxy is its own back. Give it the URL of another server.")
             return
         lines = self._guard.cors(origin) if origin is not None else b""
+        if self._gate is not None and await self._gate.intercepts(request, sink, lines):
+            return
         if request.path != self._path:
             _refuse(sink, 404, INVALID_REQUEST, f"There is nothing here; the endpoint is {self._path}.", lines)
         elif request.query and _TOKEN_IN_QUERY.search(request.query):
@@ -173,6 +181,7 @@ class Handler:
                     body = error_message(message.id, judged.code, judged.why, judged.data)
                     sink.respond(judged.status, JSON_LINES + lines, body)
                     return
+                judged.principal = request.principal
                 port = PostPort(sink, streams, lines, self._loop.time(), self._ports)
                 if not judged.row.is_endless:
                     await self._modern(judged, request, sink, port)
@@ -235,12 +244,12 @@ class Handler:
         id = request.headers.get("mcp-session-id")
         if id is None:
             if message.kind is Kind.REQUEST and message.method == "initialize":
-                await self._initialize(message, sink, streams, lines)
+                await self._initialize(message, request, sink, streams, lines)
             else:
                 why = "The first request must be initialize; all others carry the Mcp-Session-Id that it gave."
                 sink.respond(400, JSON_LINES + lines, error_message(message.id, INVALID_REQUEST, why))
             return
-        kept = self._sessions.get(id)
+        kept = self._find(id, request)
         if kept is None:
             _refuse(sink, 404, INVALID_REQUEST, _NO_SESSION, lines)
             return
@@ -278,7 +287,7 @@ class Handler:
             kept.in_flight -= 1
             kept.used = self._loop.time()
 
-    async def _initialize(self, message: Envelope, sink: Sink, streams: bool, lines: bytes) -> None:
+    async def _initialize(self, message: Envelope, request: Request, sink: Sink, streams: bool, lines: bytes) -> None:
         if self.is_draining or len(self._sessions) + self._opening >= self._relay.limits.sessions:
             why = "There are too many sessions, or the proxy is about to stop. Try again later."
             body = error_message(message.id, INTERNAL_ERROR, why)
@@ -296,13 +305,13 @@ class Handler:
             self._opening -= 1
         now = asyncio.get_running_loop().time()
         id = secrets.token_urlsafe(24)
-        self._sessions[id] = _Session(session, get, now)
+        self._sessions[id] = _Session(session, get, now, request.principal)
         lines += b"Mcp-Session-Id: " + id.encode() + b"\r\n"
         PostPort(sink, streams, lines, now, self._ports).answer(answer, 200)
 
     async def _batch(self, batch: Batch, request: Request, sink: Sink, streams: bool, lines: bytes) -> None:
         """ "JSON-RPC batches" exist in 2025-03-26 alone; one response per request, together."""
-        kept = self._sessions.get(request.headers.get("mcp-session-id", ""))
+        kept = self._find(request.headers.get("mcp-session-id", ""), request)
         messages = [parse(item) for item in batch.items]
         is_legal = kept is not None and kept.session.version == BATCHES and not _speaks_modern(request) and messages
         envelopes = [each for each in messages if isinstance(each, Envelope)]
@@ -337,18 +346,19 @@ class Handler:
         if self._refuse_version(request, sink, lines):
             return
         id = request.headers.get("mcp-session-id")
+        kept = self._find(id, request) if id is not None else None
         if id is None:
             why = f"{request.verb} needs the Mcp-Session-Id of a session."
             _refuse(sink, 400, INVALID_REQUEST, why, lines + _ALLOW)
-        elif id not in self._sessions:
+        elif kept is None:
             _refuse(sink, 404, INVALID_REQUEST, _NO_SESSION, lines)
         elif request.verb == "DELETE":
-            kept = self._sessions.pop(id)
+            del self._sessions[id]
             kept.get.close()
             sink.respond(200, lines, b"")
             await self._relay.end_session(kept.session)
         else:
-            await self._get(self._sessions[id], request, sink, lines)
+            await self._get(kept, request, sink, lines)
 
     async def _get(self, kept: _Session, request: Request, sink: Sink, lines: bytes) -> None:
         if not self._accepted(request.headers.get("accept"))[1]:
@@ -361,6 +371,11 @@ class Handler:
         else:
             await kept.get.serve(sink, lines, asyncio.get_running_loop().time())
             kept.used = asyncio.get_running_loop().time()
+
+    def _find(self, id: str, request: Request) -> _Session | None:
+        """The session of this id; one that another principal opened is none, to the byte."""
+        kept = self._sessions.get(id)
+        return kept if kept is not None and kept.principal == request.principal else None
 
     def _refuse_version(self, request: Request, sink: Sink, lines: bytes) -> bool:
         """ "invalid or unsupported `MCP-Protocol-Version`": 400 (2025-11-25 basic/transports)."""

@@ -8,6 +8,15 @@ ONCE: Final = ("host", "content-length", "transfer-encoding", "content-type", "m
 """Header fields that decide and so may be given once."""
 
 
+class Grant(NamedTuple):
+    """What an access token has earned."""
+
+    principal: str
+    """Who calls: equal for all tokens of one subject of one issuer with one client, and says nothing else."""
+    until: float
+    """The moment on the loop's clock from which the token has to be verified again."""
+
+
 class Admission(NamedTuple):
     """A POST that may come in: header lines of every response, whether it may stream, whether its header is modern."""
 
@@ -20,18 +29,25 @@ class Request:
     """One whole HTTP request. Header names are lower case; `query` is what stands after the question mark.
 
     `admission` is the handler's own verdict on everything but the body. Where a shell knows that a head is byte for
-    byte one that it has seen, it hands the earlier request's verdict on; nobody changes `headers`.
+    byte one that it has seen, it hands the earlier request's verdict on, as long as its grant lasts. `grant` is what
+    its access token earned, None where none is asked for. Nobody changes `headers`, but that a token is taken out.
     """
 
-    __slots__ = ("admission", "body", "headers", "path", "query", "verb")
+    __slots__ = ("admission", "body", "grant", "headers", "path", "query", "verb")
 
     def __init__(self, verb: str, path: str, query: str, headers: dict[str, str], body: bytes) -> None:
         self.admission: Admission | None = None
+        self.grant: Grant | None = None
         self.verb = verb
         self.path = path
         self.query = query
         self.headers = headers
         self.body = body
+
+    @property
+    def principal(self) -> str | None:
+        """Who calls, where that is known."""
+        return self.grant.principal if self.grant is not None else None
 
 
 class Sink(Protocol):
