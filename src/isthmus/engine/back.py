@@ -17,7 +17,8 @@ from isthmus.protocol.judge import ModernRequest
 from isthmus.protocol.methods import row_of
 from isthmus.protocol.names import CAPABILITIES_KEY, CLIENT_INFO_KEY, MODERN_CODES, VERSION_KEY
 from isthmus.protocol.versions import MODERN
-from isthmus.transports.channel import Connect
+from isthmus.transports import sse_back
+from isthmus.transports.channel import Channel, Connect, Listener
 from isthmus.transports.channel_back import ChannelSession, ModernChannels, Opener
 from isthmus.transports.http_back import HttpSession, error_code, post_modern, probe_http
 from isthmus.transports.http_client import HttpClient
@@ -74,10 +75,17 @@ class Back:
         self._opener: Opener | None = None
         self._channels: ModernChannels | None = None
         self.is_modern: bool | None = None
+        self.is_sse = False
+        """Whether the back is known to have only HTTP+SSE."""
+        self._may_be_sse = False
         self._probing = asyncio.Lock()
         self._lines: dict[tuple[str, str, str | None], bytes] = {}
         if isinstance(target, HttpTarget):
             self.client = HttpClient(target.url, name=target.name, headers=target.headers, limits=self.limits)
+            self._opener = Opener(target.name, self._open_stream)
+            self._may_be_sse = target.kind != "http"
+            if target.kind == "sse":
+                self.is_sse, self.is_modern = True, False
         else:
             self._opener = Opener(target.name, self._connect_to(target))
             self._channels = ModernChannels(self._opener, stray, self.tasks.start)
@@ -86,6 +94,13 @@ class Back:
         if isinstance(target, ChannelTarget):
             return target.connect
         return lambda listener: Process.start(target, self.limits, self._watchdog, listener)
+
+    async def _open_stream(self, listener: Listener) -> Channel:
+        """An HTTP+SSE stream of the back; that it has one is remembered."""
+        assert self.client is not None
+        channel = await sse_back.connect(self.client, self.name, self.limits, listener, self.tasks.start)
+        self.is_sse, self.is_modern = True, False
+        return channel
 
     def failed(self, fault: Fault) -> None:
         """A request failed; where the back has never answered it is not there at all."""
@@ -180,10 +195,14 @@ class Back:
 
     def new_session(self, owner: SessionOwner) -> BackSession:
         """A session with the back, not yet opened."""
-        if self.client is not None:
+        if self.client is not None and not self.is_sse:
             return HttpSession(self.client, self.name, owner, self.tasks.start)
         assert self._opener is not None
         return ChannelSession(self._opener, owner)
+
+    def older_session(self, owner: SessionOwner) -> BackSession | None:
+        """A session over HTTP+SSE, not yet opened; None where the target is said to be something else."""
+        return ChannelSession(self._opener, owner) if self._may_be_sse and self._opener is not None else None
 
     async def refused_initialize(self, answer: Envelope | None) -> Fault:
         """What to tell a legacy client whose `initialize` the back refused."""
@@ -206,6 +225,8 @@ class Back:
         """Whether the back that refused `initialize` with `code` is modern; it may have judged by the modern rules."""
         if code in MODERN_CODES or code == METHOD_NOT_FOUND:
             return True
+        if self.is_sse:
+            return False
         call, text = self._discover(own_meta("isthmus"))
         try:
             async with asyncio.timeout(PROBE):

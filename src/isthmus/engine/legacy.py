@@ -15,7 +15,7 @@ from isthmus.protocol import edits
 from isthmus.protocol.correlate import Correlator
 from isthmus.protocol.names import CANCELLED, INITIALIZED, PROGRESS, PROGRESS_KEY
 from isthmus.protocol.versions import ASSUMED
-from isthmus.transports.http_back import SessionGone
+from isthmus.transports.http_back import NotStreamable, SessionGone
 from isthmus.transports.session import BackSession
 from isthmus.types import Port, Strays
 from isthmus.wire.codec import close_object, identify, one_line, open_object, string
@@ -191,7 +191,7 @@ class LegacySession:
 
     async def _send(self, call: LegacyCall, envelope: Envelope) -> None:
         there = await self._ready()
-        if self._back.client is None:
+        if self._back.client is None or self._back.is_sse:
             call.streamed()  # as every SDK's server does: a legacy answer may be preceded by anything, on stdio too
         text = edits.with_id(envelope, str(call.id).encode())
         try:
@@ -215,7 +215,11 @@ class LegacySession:
         there = self._there
         try:
             async with asyncio.timeout(self._back.limits.call):
-                await there.initialize(call, edits.with_id(envelope, str(call.id).encode()))
+                text = edits.with_id(envelope, str(call.id).encode())
+                try:
+                    await there.initialize(call, text)
+                except NotStreamable as refused:
+                    there = await self._fall_back(there, call, text, refused)
                 if call.answer is None or "error" in call.answer.members:
                     raise await self._back.refused_initialize(call.answer)
         except BaseException as error:
@@ -228,6 +232,21 @@ class LegacySession:
         self.version = version or ASSUMED
         there.settle(self.version)
         return call.answer
+
+    async def _fall_back(self, there: BackSession, call: OwnCall, text: bytes, refused: NotStreamable) -> BackSession:
+        """Open the back over HTTP+SSE; where it hasn't got that either, what it said first counts."""
+        older = self._back.older_session(self)
+        if older is not None:
+            self._there = older
+            try:
+                await older.initialize(call, text)
+                return older
+            except Fault:
+                if self._back.is_sse:
+                    raise
+        if call.answer is None:
+            raise refused from None
+        return there
 
     def _discard(self) -> None:
         """The session with the back is of no use; it is ended while nobody waits for it."""

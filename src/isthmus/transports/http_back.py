@@ -22,11 +22,17 @@ from isthmus.wire.envelope import Batch, Envelope, Kind, Malformed
 
 _log: Final = logging.getLogger("isthmus.back")
 _STATUS_SAYS_LEGACY: Final = frozenset({400, 404, 405, 406, 415, 422, 501})
+_STATUS_SAYS_WHO: Final = frozenset({401, 403, 407, 421, 429})
+"""Refusals of the client, or for now; what the server has is not known then."""
 _Resume = Callable[[str], Awaitable[EventStream | None]]
 
 
 class SessionGone(BackFault):
     """The back no longer knows the session (HTTP 404)."""
+
+
+class NotStreamable(BackFault):
+    """The back refused a POST of `initialize` as one does that has only HTTP+SSE."""
 
 
 def is_modern_answer(envelope: Envelope) -> bool:
@@ -124,8 +130,17 @@ class HttpSession:
         self._listening: asyncio.Task[None] | None = None
 
     async def initialize(self, call: Call, text: bytes) -> None:
-        """Send `initialize`; the session id and the version that the answer names are sent with all that follows."""
+        """Send `initialize`; the session id and the version that the answer names are sent with all that follows.
+
+        Raises:
+            NotStreamable: the back may be one that has only HTTP+SSE.
+            BackUnavailable, BackFault: there is no answer and there will be none.
+        """
         response = await self._client.request("POST", b"", text)
+        if _may_be_older(response, call.id):
+            with suppress(BackFault):
+                await self._read(call, response)
+            raise NotStreamable(_unexpected(self._name, response))
         session = response.headers.get("mcp-session-id")
         if session is not None and response.status < 300:
             self._has_session = True
@@ -344,6 +359,20 @@ class _Reader:
         else:
             _log.warning("%s answered a request that was not asked on this stream; it was dropped.", self._name)
         return False
+
+
+def _may_be_older(response: Response, id: int) -> bool:
+    """Whether a refusal of `initialize` may come from a server that has only HTTP+SSE.
+
+    "HTTP 4xx status code (e.g., 405 Method Not Allowed or 404 Not Found)" (2025-03-26 basic/transports, *Backwards
+    Compatibility*), "and the response body is not a recognized modern JSON-RPC error" (2026-07-28).
+    """
+    if not 400 <= response.status < 500 or response.status in _STATUS_SAYS_WHO:
+        return False
+    message = parse(response.body)
+    if not isinstance(message, Envelope) or message.kind is not Kind.ANSWER:
+        return True
+    return message.key != id and error_code(message) not in MODERN_CODES
 
 
 def _messages(data: bytes) -> list[Envelope]:

@@ -11,11 +11,10 @@ import re
 from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
-from urllib.parse import urljoin
 
 from isthmus.errors import BackFault, BackUnavailable, ConfigError
 from isthmus.limits import CLOSE_CONNECTIONS, POOL_CONNECTIONS, POOL_IDLE, REDIRECTS, Limits
-from isthmus.transports.http_connect import Route, connect, find_proxy, split_url
+from isthmus.transports.http_connect import Origin, Route, connect, find_proxy, follow, split_url
 from isthmus.transports.http_response import EventStream, Failure, Response
 from isthmus.transports.http_stream import Connection, Known, Waiter
 from isthmus.version import PROXY_ID, __version__
@@ -81,8 +80,28 @@ class HttpClient:
         self._is_short = False
         self._reused = 0
 
+    @property
+    def origin(self) -> Origin:
+        """Where all requests go."""
+        return self._origin
+
+    def find(self, reference: str) -> tuple[Origin, str]:
+        """Origin and request target of a URL, or of one relative to this client's own.
+
+        Raises:
+            ValueError: it is none; the text is the end of a sentence that begins with what the URL is for.
+        """
+        return follow(self._origin, self._target, reference)
+
     async def request(
-        self, verb: str, extra: bytes, body: bytes = b"", *, repeatable: bool = False, lasting: bool = False
+        self,
+        verb: str,
+        extra: bytes,
+        body: bytes = b"",
+        *,
+        repeatable: bool = False,
+        lasting: bool = False,
+        target: str | None = None,
     ) -> Response:
         """One exchange. Waits for the response, or for the head of a stream of events.
 
@@ -96,12 +115,16 @@ class HttpClient:
             repeatable: whether it may be sent again when a kept connection turns out to have been closed.
             lasting: whether the response is a stream that may stay open for hours; it gets a connection of its own,
                 outside the pool, so that listeners never keep calls waiting.
+            target: another request target of the same origin, as `find` gives it.
 
         Raises:
             BackUnavailable: nothing of the request arrived.
             BackFault: the response can't be used, or there was none.
         """
-        head = self._heads.get(verb) or self._make_head(verb, self._target)
+        if target is None:
+            head = self._heads.get(verb) or self._make_head(verb, self._target)
+        else:
+            head = self._make_head(verb, target)
         own_extra = extra
         extra = b"%bContent-Length: %d\r\n\r\n" % (extra, len(body)) if body or verb == "POST" else extra + b"\r\n"
         if lasting:
@@ -126,15 +149,17 @@ class HttpClient:
             response = await self._repeat(outcome, head + extra, body, repeatable and was_used)
         if response.status not in REDIRECTING:
             return response
-        return await self.redirect(verb, response, own_extra, body)
+        return await self.redirect(verb, response, own_extra, body, target)
 
-    async def redirect(self, verb: str, response: Response, extra: bytes, body: bytes) -> Response:
+    async def redirect(
+        self, verb: str, response: Response, extra: bytes, body: bytes, target: str | None = None
+    ) -> Response:
         """Where a response leads within the origin; the response itself if it leads nowhere.
 
         Raises: as `request`.
         """
         extra = b"%bContent-Length: %d\r\n\r\n" % (extra, len(body)) if body or verb == "POST" else extra + b"\r\n"
-        target = self._target
+        target = target or self._target
         for _ in range(REDIRECTS):
             if response.status not in REDIRECTING or "location" not in response.headers:
                 return response
@@ -353,7 +378,7 @@ class HttpClient:
     def _redirected(self, verb: str, target: str, response: Response) -> str:
         """The target that a response points to, if it may be followed there."""
         try:
-            origin, new = split_url(urljoin(f"{self._origin}{target}", response.headers["location"]))
+            origin, new = follow(self._origin, target, response.headers["location"])
         except ValueError as error:
             raise BackFault(f"{self._name} redirected to a URL that {error}; give the URL it means.") from None
         if origin != self._origin:

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from isthmus.errors import BackUnavailable, ConfigError
 from isthmus.limits import HAPPY_EYEBALLS, RESPONSE_HEAD
@@ -20,6 +20,8 @@ from isthmus.limits import HAPPY_EYEBALLS, RESPONSE_HEAD
 if TYPE_CHECKING:
     import ssl
 
+UNIX: Final = "http+unix"
+"""The scheme of HTTP on a Unix socket: the host of its URLs is the socket's path, percent-encoded."""
 _PORTS: Final = {"http": 80, "https": 443}
 _UNFIT: Final = re.compile(r"[\x00-\x20\x7f]")
 _KEPT: Final = "%/:=&?~#+!$,;'@()*[]"
@@ -29,7 +31,10 @@ _Address = tuple[int, int, int, str, Any]
 
 
 class Origin(NamedTuple):
-    """Scheme, host and port of a URL; its text is what error messages may show of that URL."""
+    """Scheme, host and port of a URL; its text is what error messages may show of that URL.
+
+    On a Unix socket `host` is its path and `port` is 0.
+    """
 
     scheme: str
     host: str
@@ -38,11 +43,16 @@ class Origin(NamedTuple):
     @property
     def authority(self) -> str:
         """The value of `Host`: without the scheme's own port (RFC 9110 §7.2)."""
+        if self.scheme == UNIX:
+            return "localhost"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
     def __str__(self) -> str:
-        return f"{self.scheme}://{self.authority}"
+        return f"{self.scheme}://{quote(self.host, safe='') if self.scheme == UNIX else self.authority}"
+
+
+_LOCAL: Final = Origin("http", "localhost", 80)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +86,7 @@ class Route:
 
 
 def split_url(url: str) -> tuple[Origin, str]:
-    """Origin and request target of an http(s) URL, without its fragment.
+    """Origin and request target of an http, https or http+unix URL, without its fragment.
 
     Raises:
         ValueError: it is none; the text is the end of a sentence that begins with what the URL is for.
@@ -88,13 +98,28 @@ def split_url(url: str) -> tuple[Origin, str]:
     return _origin(parts), f"{path}?{quote(parts.query, safe=_KEPT)}" if parts.query else path
 
 
+def follow(origin: Origin, target: str, reference: str) -> tuple[Origin, str]:
+    """Origin and request target of a URL, or of one relative to `target` at `origin` (RFC 3986 §5).
+
+    What a server behind a Unix socket calls `http://localhost` is the server itself.
+
+    Raises:
+        ValueError: as `split_url`.
+    """
+    base = _LOCAL if origin.scheme == UNIX else origin
+    found, new = split_url(urljoin(f"{base}{target}", reference))
+    return origin if found == base else found, new
+
+
 def find_proxy(origin: Origin) -> Proxy | None:
-    """The proxy that HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY name; loopback addresses never have one.
+    """The proxy that HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY name; nothing on this machine ever has one.
 
     Raises:
         ConfigError: one is named that can't be used.
     """
-    if not any(key[-6:].lower() == "_proxy" for key in os.environ) or _is_loopback(origin.host):
+    if not any(key[-6:].lower() == "_proxy" for key in os.environ):
+        return None
+    if origin.scheme == UNIX or _is_loopback(origin.host):
         return None
     from urllib.request import getproxies_environment
 
@@ -140,7 +165,10 @@ async def connect(route: Route, protocol: asyncio.Protocol) -> None:
 
 
 async def _open(origin: Origin, protocol: asyncio.Protocol) -> None:
-    """The one step that knows how to reach an origin; the place for other kinds of sockets."""
+    """The one step that knows how to reach an origin."""
+    if origin.scheme == UNIX:
+        await asyncio.get_running_loop().create_unix_connection(lambda: protocol, origin.host)
+        return
     context = tls_context() if origin.scheme == "https" else None
     sock = await _dial(origin.host, origin.port)
     try:
@@ -296,6 +324,8 @@ def _split(url: str) -> SplitResult:
 
 
 def _origin(parts: SplitResult) -> Origin:
+    if parts.scheme == UNIX:
+        return _unix_origin(unquote(parts.netloc))
     if parts.scheme not in _PORTS:
         raise ValueError("must begin with http:// or https://")
     try:
@@ -306,6 +336,14 @@ def _origin(parts: SplitResult) -> Origin:
     if not host or re.search(r"[^A-Za-z0-9._~:%-]", host):
         raise ValueError("has no host, or one with characters that it can't have")
     return Origin(parts.scheme, host, port)
+
+
+def _unix_origin(path: str) -> Origin:
+    if not hasattr(socket, "AF_UNIX"):
+        raise ValueError("is for a Unix socket, and Python has none on this system; use a port of 127.0.0.1 instead")
+    if not path.startswith("/"):
+        raise ValueError("must name the whole path of a socket as its host, like http+unix://%2Frun%2Fmcp.sock/mcp")
+    return Origin(UNIX, path, 0)
 
 
 def _is_loopback(host: str) -> bool:

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Literal
+from urllib.parse import quote, unquote, urlsplit
 
 from isthmus.errors import ConfigError
 from isthmus.transports.channel import Connect
@@ -15,11 +16,16 @@ from isthmus.transports.launch import Launch
 
 @dataclass(frozen=True, slots=True)
 class HttpTarget:
-    """A server that listens: `url` and the headers sent with every request to it."""
+    """A server that listens: `url` and the headers sent with every request to it.
+
+    `kind` is which of the two HTTP transports it has: streamable HTTP (`http`), HTTP+SSE (`sse`, whose stream is at the
+    URL), or whichever is found (`auto`).
+    """
 
     name: str
     url: str
     headers: tuple[tuple[str, str], ...] = ()
+    kind: Literal["auto", "http", "sse"] = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +54,14 @@ def read_target(
     env: Mapping[str, str] | None = None,
     cwd: str | None = None,
 ) -> Target:
-    """What a target means: a URL, a `.py` or `.js` file, or a command with its arguments.
+    """What a target means: a URL, `unix:PATH`, a `.py` or `.js` file, or a command with its arguments.
 
     Raises:
         ConfigError: it is none of these, the file or the command does not exist, or an option doesn't fit it.
     """
-    if isinstance(target, str) and target.lower().startswith(("http://", "https://")):
+    if isinstance(target, str) and target.lower().startswith("unix:"):
+        target = f"http+unix://{quote(os.path.abspath(target[5:]), safe='')}/mcp"
+    if isinstance(target, str) and target.lower().startswith(("http://", "https://", "http+unix://")):
         if env or cwd:
             raise ConfigError("--env and --cwd are for a command; a URL is not started by isthmus. Remove them.")
         try:
@@ -64,6 +72,8 @@ def read_target(
             ) from None
         if not host:
             raise ConfigError(f"The URL {target!r} has no host. Write it as http://HOST:PORT/PATH.")
+        if target.lower().startswith("http+unix:"):
+            host = os.path.basename(unquote(host))
         return HttpTarget(name or host, target, tuple(headers))
     if headers:
         raise ConfigError("--header is for a URL; a command has no headers. Use --env for its credentials.")
