@@ -6,10 +6,8 @@ from typing import Any
 
 from isthmus.engine.gateway import Gateway
 from isthmus.limits import Limits
-from isthmus.run import HttpPlace
+from isthmus.run import HttpPlace, make_handler
 from isthmus.transports.http_front.asgi import AsgiFront, Receive, Scope, Send
-from isthmus.transports.http_front.guard import Guard
-from isthmus.transports.http_front.handler import Handler
 from isthmus.transports.target import Target
 
 
@@ -54,7 +52,7 @@ class HttpApp:
     def _open(self) -> AsgiFront:
         place = self._place
         gateway = self._gateway = Gateway(self._target, name=self._name, bounds=self._limits)
-        handler = Handler(gateway, Guard(place.allow_hosts, place.allow_origins), place.path, place.access)
+        handler = make_handler(gateway, place)
 
         def tick(now: float) -> None:
             for session in handler.tick(now):

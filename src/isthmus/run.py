@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import socket
 
     from isthmus.transports.http_front.access import Access
+    from isthmus.transports.http_front.handler import Handler
     from isthmus.wire.envelope import Envelope
 
 
@@ -27,7 +28,11 @@ _GARBAGE: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class HttpPlace:
-    """Where an HTTP front listens, and who may come in."""
+    """Where an HTTP front listens, and who may come in.
+
+    `host` is an address, or `unix:` and the path of a Unix socket. `sse` is the path of the stream of HTTP+SSE, if
+    clients of that are to be served too.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -35,6 +40,21 @@ class HttpPlace:
     allow_hosts: tuple[str, ...] = ()
     allow_origins: tuple[str, ...] = ()
     access: "Access | None" = None
+    sse: str | None = None
+
+    @property
+    def is_unix(self) -> bool:
+        """Whether the front listens on a Unix socket."""
+        return self.host.startswith("unix:")
+
+    def url(self, bound: "socket.socket") -> str:
+        """What clients write to reach the listening socket, without a path."""
+        if self.is_unix:
+            from urllib.parse import quote
+
+            return f"http+unix://{quote(bound.getsockname(), safe='')}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{bound.getsockname()[1]}"
 
     def check(self) -> None:
         """Refuse what can't be reached, and what would let everybody in by accident.
@@ -44,9 +64,19 @@ class HttpPlace:
         """
         from isthmus.transports.http_front.guard import is_loopback
 
-        if not self.path.startswith("/") or any(mark in self.path for mark in "?# "):
-            raise ConfigError(f"The path {self.path!r} must begin with a slash, and hold no space, '?' or '#'.")
-        if not is_loopback(self.host) and not self.allow_hosts:
+        for path in (self.path, self.sse or "/sse"):
+            if not path.startswith("/") or any(mark in path for mark in "?# "):
+                raise ConfigError(f"The path {path!r} must begin with a slash, and hold no space, '?' or '#'.")
+        if self.sse is not None:
+            from isthmus.transports.http_front.sse import message_path
+
+            taken = (self.path, self.sse, message_path(self.sse))
+            if len(set(taken)) < len(taken):
+                raise ConfigError(
+                    f"Streamable HTTP is at {taken[0]}, HTTP+SSE at {taken[1]} and {taken[2]}: all must differ. "
+                    "Choose another path."
+                )
+        if not self.is_unix and not is_loopback(self.host) and not self.allow_hosts:
             raise ConfigError(
                 f"Listening on {self.host} lets others in. Name the hosts that they may use: --allow-host HOST, "
                 "allow_hosts=[…] from Python, or * for any."
@@ -94,13 +124,11 @@ async def serve_stdio(target: Target, stdout: int, *, name: str, bounds: Limits,
 async def serve_http(
     target: Target, bound: "socket.socket", place: HttpPlace, *, name: str, bounds: Limits, keeps_identity: bool = False
 ) -> int:
-    """Serve clients over streamable HTTP on a listening socket until a signal comes; 0."""
-    from isthmus.transports.http_front.guard import Guard
-    from isthmus.transports.http_front.handler import Handler
+    """Serve clients over HTTP on a listening socket until a signal comes; 0."""
     from isthmus.transports.http_front.serve import Stopping, serve
 
     gateway = Gateway(target, name=name, bounds=bounds, keeps_identity=keeps_identity)
-    handler = Handler(gateway, Guard(place.allow_hosts, place.allow_origins), place.path, place.access)
+    handler = make_handler(gateway, place)
     stopping = Stopping()
     _end_on_signals(stopping.stop)
     try:
@@ -108,6 +136,20 @@ async def serve_http(
     finally:
         await gateway.close()
     return 0
+
+
+def make_handler(gateway: Gateway, place: HttpPlace) -> "Handler":
+    """What answers a place's requests. On a Unix socket every Host is as good as loopback's: no web page gets there."""
+    from isthmus.transports.http_front.guard import Guard
+    from isthmus.transports.http_front.handler import Handler
+
+    sse = None
+    if place.sse is not None:
+        from isthmus.transports.http_front.sse import SseFront
+
+        sse = SseFront(gateway, gateway.tasks.start, place.sse)
+    hosts = place.allow_hosts or (("*",) if place.is_unix else ())
+    return Handler(gateway, Guard(hosts, place.allow_origins), place.path, place.access, sse)
 
 
 @asynccontextmanager

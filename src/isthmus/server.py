@@ -11,9 +11,10 @@ from isthmus.transports.target import ChannelTarget, Target, read_target
 
 if TYPE_CHECKING:
     from isthmus.mount import HttpApp
+    from isthmus.run import HttpPlace
     from isthmus.transports.http_front.access import Access
 
-Transport = Literal["stdio", "http", "streamable-http"]
+Transport = Literal["stdio", "http", "streamable-http", "sse"]
 
 
 class FastMCP:
@@ -73,17 +74,17 @@ class FastMCP:
         *,
         host: str = "127.0.0.1",
         port: int = 8000,
-        path: str = "/mcp",
+        path: str | None = None,
         allow_hosts: Sequence[str] = (),
         allow_origins: Sequence[str] = (),
     ) -> None:
         """Serve until the client leaves (stdio) or a signal comes (http).
 
         Args:
-            transport: `stdio`, or `http` (also called `streamable-http`).
-            host: the address to listen on.
+            transport: `stdio`, `http` (also called `streamable-http`), or `sse`: HTTP+SSE, beside `http` at `/mcp`.
+            host: the address to listen on, or `unix:` and the path of a Unix socket.
             port: the port to listen on.
-            path: the endpoint's path.
+            path: the endpoint's path; `/mcp` for `http`, `/sse` for `sse` if not given.
             allow_hosts: Host headers that are served beside loopback's.
             allow_origins: web origins whose pages may talk to the proxy.
 
@@ -97,36 +98,59 @@ class FastMCP:
             from isthmus.transports.stdio_front import take_stdout
 
             work = run.serve_stdio(self._target, take_stdout(), name=self.name, bounds=self._limits)
-        elif transport not in ("http", "streamable-http"):
-            raise ConfigError(f"There is no transport {transport!r}; there are 'stdio' and 'http'.")
         else:
             from isthmus.transports.http_front.serve import bind
 
-            place = run.HttpPlace(host, port, path, tuple(allow_hosts), tuple(allow_origins), self._auth)
-            place.check()
+            place = self._place(transport, path, host=host, port=port, hosts=allow_hosts, origins=allow_origins)
             work = run.serve_http(self._target, bind(host, port), place, name=self.name, bounds=self._limits)
         code = run.run_loop(work)
         if code:
             raise SystemExit(code)
 
     def http_app(
-        self, path: str = "/mcp", *, allow_hosts: Sequence[str] = (), allow_origins: Sequence[str] = ()
+        self,
+        path: str | None = None,
+        *,
+        transport: Transport = "http",
+        allow_hosts: Sequence[str] = (),
+        allow_origins: Sequence[str] = (),
     ) -> "HttpApp":
         """An ASGI application that serves the proxy, for mounting.
 
         Args:
-            path: the endpoint's path, below where the application is mounted.
+            path: the endpoint's path, below where the application is mounted, as for `run`.
+            transport: `http` (also called `streamable-http`), or `sse`, as for `run`.
             allow_hosts: Host headers that are served beside loopback's.
             allow_origins: web origins whose pages may talk to the proxy.
         """
         from isthmus.mount import HttpApp
+
+        place = self._place(transport, path, hosts=allow_hosts, origins=allow_origins)
+        return HttpApp(self._target, place, name=self.name, bounds=self._limits)
+
+    def _place(
+        self,
+        transport: Transport,
+        path: str | None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8000,
+        hosts: Sequence[str],
+        origins: Sequence[str],
+    ) -> "HttpPlace":
         from isthmus.run import HttpPlace
 
+        if transport == "sse":
+            paths: dict[str, str] = {"sse": path or "/sse"}
+        elif transport in ("http", "streamable-http"):
+            paths = {"path": path} if path is not None else {}
+        else:
+            raise ConfigError(f"There is no transport {transport!r} here; there are 'stdio', 'http' and 'sse'.")
         place = HttpPlace(
-            path=path, allow_hosts=tuple(allow_hosts), allow_origins=tuple(allow_origins), access=self._auth
+            host, port, allow_hosts=tuple(hosts), allow_origins=tuple(origins), access=self._auth, **paths
         )
         place.check()
-        return HttpApp(self._target, place, name=self.name, bounds=self._limits)
+        return place
 
     def memory(self) -> AbstractAsyncContextManager[tuple[Any, Any]]:
         """The proxy for one client in this process: a transport for the MCP SDK's `Client`.

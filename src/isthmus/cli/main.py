@@ -85,7 +85,8 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument(
             "--log-level", choices=("debug", "info", "warning", "error"), default="warning", metavar="LEVEL"
         )
-    run.add_argument("--http", metavar="[HOST:]PORT", help="serve streamable HTTP there, instead of stdio")
+    run.add_argument("--http", metavar="[HOST:]PORT", help="serve HTTP there, or on unix:PATH, instead of stdio")
+    run.add_argument("--sse", action="store_true", help="serve HTTP+SSE too, at /sse, for older clients")
     run.add_argument("--path", default="/mcp", help="the HTTP endpoint's path (default /mcp)")
     run.add_argument("--allow-host", action="append", default=[], metavar="HOST", help="a Host header to serve")
     run.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN", help="a web origin to serve")
@@ -99,19 +100,27 @@ def _run(arguments: argparse.Namespace, target: str | list[str]) -> int:
     back = _target(arguments, target)
     bounds = _limits(arguments)
     if arguments.http is None:
-        if arguments.allow_host or arguments.allow_origin or arguments.path != "/mcp":
-            raise ConfigError("--path, --allow-host and --allow-origin need --http.")
+        if arguments.allow_host or arguments.allow_origin or arguments.sse or arguments.path != "/mcp":
+            raise ConfigError("--path, --sse, --allow-host and --allow-origin need --http.")
         from isthmus.transports.stdio_front import take_stdout
 
         return run.run_loop(run.serve_stdio(back, take_stdout(), name=arguments.name, bounds=bounds))
     from isthmus.transports.http_front.serve import bind
 
     host, port = _address(arguments.http)
-    place = run.HttpPlace(host, port, arguments.path, tuple(arguments.allow_host), tuple(arguments.allow_origin))
+    place = run.HttpPlace(
+        host,
+        port,
+        arguments.path,
+        tuple(arguments.allow_host),
+        tuple(arguments.allow_origin),
+        sse="/sse" if arguments.sse else None,
+    )
     place.check()
     bound = bind(host, port)
-    shown = f"[{host}]" if ":" in host else host
-    print(f"isthmus: {back.name} at http://{shown}:{bound.getsockname()[1]}{place.path}", file=sys.stderr, flush=True)
+    url = place.url(bound)
+    older = f", over HTTP+SSE at {url}{place.sse}" if place.sse is not None else ""
+    print(f"isthmus: {back.name} at {url}{place.path}{older}", file=sys.stderr, flush=True)
     return run.run_loop(run.serve_http(back, bound, place, name=arguments.name, bounds=bounds))
 
 
@@ -147,7 +156,9 @@ def _seconds(text: str) -> float:
 
 
 def _address(text: str) -> tuple[str, int]:
+    if text.startswith("unix:"):
+        return text, 0
     host, _, port = text.rpartition(":")
     if not port.isdigit() or int(port) > 65535:
-        raise ConfigError(f"--http takes [HOST:]PORT, and {text!r} is not of that form.")
+        raise ConfigError(f"--http takes [HOST:]PORT or unix:PATH, and {text!r} is not of that form.")
     return host.strip("[]") or "127.0.0.1", int(port)

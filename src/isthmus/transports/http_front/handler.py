@@ -7,7 +7,7 @@ import asyncio
 import re
 import secrets
 from collections.abc import Coroutine
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from isthmus.errors import Fault
 from isthmus.protocol.judge import ModernRequest, Refusal, judge_modern, meta_of, unsupported
@@ -18,7 +18,7 @@ from isthmus.protocol.versions import BATCHES, LEGACY, MODERN, Era, era_of
 from isthmus.transports.http_front.access import Access, Gate
 from isthmus.transports.http_front.guard import Guard
 from isthmus.transports.http_front.port import JSON_LINES, BatchPort, GetPort, PostPort
-from isthmus.transports.http_front.request import Admission, Request, Sink
+from isthmus.transports.http_front.request import Admission, Request, Sink, is_json
 from isthmus.types import Relay, Session
 from isthmus.version import PROXY_ID
 from isthmus.wire.codec import open_object, parse
@@ -32,6 +32,9 @@ from isthmus.wire.envelope import (
     Malformed,
     error_message,
 )
+
+if TYPE_CHECKING:
+    from isthmus.transports.http_front.sse import SseFront
 
 _VERSION_IN_BODY: Final = VERSION_KEY.encode()
 _TOKEN_IN_QUERY: Final = re.compile(r"(?:^|&)(?:access_token|token|api_key|authorization)=", re.IGNORECASE)
@@ -61,9 +64,18 @@ class Handler:
         guard: who may come in.
         path: the endpoint's path.
         access: who may call; None for everybody who may come in.
+        sse: serves clients of HTTP+SSE on two more paths, if there are to be any.
     """
 
-    def __init__(self, relay: Relay, guard: Guard, path: str = "/mcp", access: Access | None = None) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        guard: Guard,
+        path: str = "/mcp",
+        access: Access | None = None,
+        sse: "SseFront | None" = None,
+    ) -> None:
+        self._sse = sse
         self._relay = relay
         self._guard = guard
         self._path = path
@@ -115,16 +127,19 @@ class Handler:
         lines = self._guard.cors(origin) if origin is not None else b""
         if self._gate is not None and await self._gate.intercepts(request, sink, lines):
             return
-        if request.path != self._path:
+        is_older = self._sse is not None and self._sse.has(request.path)
+        if request.path != self._path and not is_older:
             _refuse(sink, 404, INVALID_REQUEST, f"There is nothing here; the endpoint is {self._path}.", lines)
         elif request.query and _TOKEN_IN_QUERY.search(request.query):
             why = "Access tokens must not be in the URL; send them in the Authorization header."
             _refuse(sink, 401, INVALID_REQUEST, why, lines + b"WWW-Authenticate: Bearer\r\n")
-        elif request.verb == "POST":
-            await self._post(request, sink, lines)
         elif request.verb == "OPTIONS" and lines:
             wanted = request.headers.get("access-control-request-headers", "")
             sink.respond(204, self._guard.preflight(origin, wanted), b"")
+        elif is_older and self._sse is not None:
+            await self._sse.handle(request, sink, lines)
+        elif request.verb == "POST":
+            await self._post(request, sink, lines)
         elif request.verb not in ("GET", "DELETE") or _speaks_modern(request):
             _refuse(sink, 405, INVALID_REQUEST, f"{request.verb} is not served here.", lines + _ALLOW)
         else:
@@ -134,6 +149,8 @@ class Handler:
         """To be called every second: keeps streams open; the sessions that have been idle too long and now are over."""
         for port in list(self._ports):
             port.tick(now)
+        if self._sse is not None:
+            self._sse.tick(now)
         over: list[Session] = []
         for id, kept in list(self._sessions.items()):
             kept.get.tick(now)
@@ -144,6 +161,8 @@ class Handler:
     def drain(self) -> None:
         """The proxy is to stop: streams that would stay open for ever end, new sessions are refused."""
         self.is_draining = True
+        if self._sse is not None:
+            self._sse.drain()
         for kept in self._sessions.values():
             kept.get.close()
         listening, self._listening = self._listening, {}
@@ -155,8 +174,7 @@ class Handler:
 
     async def _post(self, request: Request, sink: Sink, lines: bytes) -> None:
         headers = request.headers
-        content = headers.get("content-type", "")
-        if content != "application/json" and content.partition(";")[0].strip().lower() != "application/json":
+        if not is_json(request):
             _refuse(sink, 415, INVALID_REQUEST, "Send the message as Content-Type: application/json.", lines)
             return
         accepts_json, streams = self._accepted(headers.get("accept"))

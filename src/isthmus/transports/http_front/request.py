@@ -50,6 +50,12 @@ class Request:
         return self.grant.principal if self.grant is not None else None
 
 
+def is_json(request: Request) -> bool:
+    """Whether the body is said to be JSON."""
+    said = request.headers.get("content-type", "")
+    return said == "application/json" or said.partition(";")[0].strip().lower() == "application/json"
+
+
 class Sink(Protocol):
     """Where a response goes. `lines` are ready header lines, each ending in CRLF.
 

@@ -4,9 +4,11 @@ import asyncio
 import errno
 import logging
 import math
+import os
 import socket
+import stat
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from isthmus.errors import ConfigError
@@ -20,11 +22,13 @@ if TYPE_CHECKING:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens on `host:port`.
+    """A socket that listens on `host:port`, or on a Unix socket where `host` is `unix:` and its path.
 
     Raises:
         ConfigError: the address can't be had.
     """
+    if host.startswith("unix:"):
+        return bind_unix(host.removeprefix("unix:"))
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -40,6 +44,77 @@ def bind(host: str, port: int) -> socket.socket:
         raise ConfigError(f"Can't listen on {host}:{port}: {why}. {hint}.") from error
     bound.setblocking(False)
     return bound
+
+
+def bind_unix(path: str) -> socket.socket:
+    """A Unix socket that listens at `path`, for the user alone; what is left of one that nobody serves is removed.
+
+    Raises:
+        ConfigError: somebody listens there, something else has this name, it can't be made, or there are no such sockets.
+    """
+    if not hasattr(socket, "AF_UNIX"):
+        raise ConfigError("Python has no Unix sockets on this system. Listen on a port of 127.0.0.1 instead.")
+    if not path:
+        raise ConfigError("A Unix socket needs a path. Write it as unix:PATH.")
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        _remove_stale(path)
+        bound.bind(path)
+        bound.listen(2048)
+    except OSError as error:
+        bound.close()
+        why = error.strerror or str(error)
+        raise ConfigError(f"Can't listen on the Unix socket {path!r}: {why}. Choose another path.") from error
+    except ConfigError:
+        bound.close()
+        raise
+    finally:
+        os.umask(mask)
+    bound.setblocking(False)
+    return bound
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket's file that its server left behind.
+
+    Raises:
+        ConfigError: the server is there, or the file is none of a socket.
+        OSError: it can't be removed.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ConfigError(
+            f"Can't listen on the Unix socket {path!r}: it is a file of another kind. Choose another path."
+        )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except BlockingIOError:  # its queue of connections is full
+            pass
+    raise ConfigError(f"Somebody listens on the Unix socket {path!r} already. Stop that, or choose another path.")
+
+
+@contextmanager
+def _listening(bound: socket.socket) -> Iterator[None]:
+    """Close a socket at the end, and remove its file, unless that is another's by now."""
+    path = bound.getsockname() if bound.family not in (socket.AF_INET, socket.AF_INET6) else None
+    number = os.stat(path).st_ino if path else 0
+    try:
+        with closing(bound):
+            yield
+    finally:
+        if path:
+            with suppress(OSError):
+                if os.stat(path).st_ino == number:
+                    os.unlink(path)
 
 
 class Stopping:
@@ -92,7 +167,7 @@ async def serve(
 
     helpers = [start(ticking()), start(forcing())]
     try:
-        with closing(bound):
+        with _listening(bound):
             await server.serve(sockets=[bound])
     finally:
         for helper in helpers:
