@@ -41,6 +41,7 @@ wheel-check: setup
 bench: setup
 	$(BIN)/python bench/run.py
 	$(BIN)/python bench/startup.py
+	$(BIN)/python bench/paths.py
 
 clean:
-	rm -rf .venv .venvs tests/node/node_modules dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venvs tests/node/node_modules bench/environments/node_modules dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -172,9 +172,9 @@ class Stage:
         self._processes.append(process)
         return process
 
-    def pipe(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        """Start a child spoken to over its stdio; end it with `drop`."""
-        with (self.folder / "pipe.log").open("wb") as log:
+    def pipe(self, command: Sequence[str], name: str = "pipe") -> subprocess.Popen[bytes]:
+        """Start a child spoken to over its stdio; `name` is for its log; end it with `drop`."""
+        with (self.folder / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
                 list(command),
                 stdin=subprocess.PIPE,

@@ -105,25 +105,28 @@ def call_body(identifier: int) -> bytes:
     return _compact(request).encode()
 
 
-def _command(folder: Path, name: str, text: str) -> list[str]:
+def nginx_command(folder: Path, name: str, text: str) -> list[str]:
     path = folder / f"{name}.conf"
     path.write_text(text)
     return ["nginx", "-p", str(folder), "-e", str(folder / f"{name}.err"), "-c", str(path)]
 
 
+def lua_modules() -> str:
+    return "".join(f"load_module {MODULES / name};\n" for name in ("ndk_http_module.so", "ngx_http_lua_module.so"))
+
+
 def start_back(stage: Stage, port: int, core: int) -> subprocess.Popen[bytes]:
-    modules = "".join(f"load_module {MODULES / name};\n" for name in ("ndk_http_module.so", "ngx_http_lua_module.so"))
     common = COMMON.format(folder=stage.folder, name="back")
     results = "\n".join(f"    {method} '{_compact(result)}';" for method, result in RESULTS.items())
     back = BACK.replace("@PORT@", str(port)).replace("@RESULTS@", results)
-    text = modules + common + back.replace("@UNKNOWN@", _compact({"code": -32601, "message": "Method not found"}))
-    return stage.start("back", _command(stage.folder, "back", text), core)
+    text = lua_modules() + common + back.replace("@UNKNOWN@", _compact({"code": -32601, "message": "Method not found"}))
+    return stage.start("back", nginx_command(stage.folder, "back", text), core)
 
 
 def start_nginx(stage: Stage, port: int, back_port: int, core: int) -> subprocess.Popen[bytes]:
     common = COMMON.format(folder=stage.folder, name="nginx")
     text = common + PROXY.replace("@PORT@", str(port)).replace("@BACK@", str(back_port))
-    return stage.start("nginx", _command(stage.folder, "nginx", text), core)
+    return stage.start("nginx", nginx_command(stage.folder, "nginx", text), core)
 
 
 def _messages(kind: str, body: bytes) -> list[Any]:
