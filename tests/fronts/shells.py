@@ -19,6 +19,7 @@ from isthmus.transports.http_front.asgi import AsgiFront
 from isthmus.transports.http_front.guard import Guard
 from isthmus.transports.http_front.handler import Handler
 from isthmus.transports.http_front.serve import Stopping, bind, serve
+from isthmus.transports.http_front.sse import SseFront
 
 from .echo import EchoRelay
 
@@ -80,12 +81,17 @@ class Shell:
 
 @asynccontextmanager
 async def shell(
-    kind: str, bounds: Limits | None = None, origins: tuple[str, ...] = (), access: Access | None = None
+    kind: str,
+    bounds: Limits | None = None,
+    origins: tuple[str, ...] = (),
+    access: Access | None = None,
+    sse: str | None = None,
 ) -> AsyncIterator[Shell]:
-    """Serve an echo at /mcp until the context ends; what then still runs or had failed is an error."""
+    """Serve an echo at /mcp, and at `sse` if given, until the context ends; what still runs or failed is an error."""
     bounds = bounds or Limits()
     relay, owner = EchoRelay(bounds), Owner()
-    handler = Handler(relay, Guard((), origins), access=access)
+    older = SseFront(relay, owner.start, sse) if sse is not None else None
+    handler = Handler(relay, Guard((), origins), access=access, sse=older)
     bound = bind("127.0.0.1", 0)
     port = bound.getsockname()[1]
     if kind == "protocol":
