@@ -69,6 +69,18 @@ REDIRECTS: Final = 3
 """Redirects within one origin before it counts as a loop."""
 PENDING_STRAYS: Final = 256
 """Messages outside any call that wait for a legacy client to open its GET stream; older ones are dropped, counted."""
+REPLAY_TIME: Final = 300.0
+"""How long an event of a legacy session can be fetched again; SDKs try for seconds, sleeping laptops minutes."""
+REPLAY_EVENTS: Final = 1000
+"""Events kept for one session: ten minutes of a call that tells its progress twice a second."""
+REPLAY_BYTES: Final = 16 * MIB
+"""Bytes kept for one session: the largest message of a back (`Limits.result`)."""
+REPLAY_TOTAL: Final = 128 * MIB
+"""Bytes kept for all sessions of a front together; beyond, a session keeps nothing new."""
+REPLAY_EVENT_COST: Final = 1024
+"""What an event costs beside its message, in bytes of the two bounds above: objects, and its place in the order."""
+RETRY_TOLD: Final = 1.0
+"""What a client is told to wait before it opens a stream again that was cut; the SDKs' own default."""
 LOGGING_CHANNELS: Final = 8
 """Channels to one modern back whose calls want log messages at the same time: see `transports/channel_back`."""
 LAST_WORDS: Final = 0.5
@@ -87,6 +99,12 @@ TOKENS_REMEMBERED: Final = 1024
 """Verified tokens, the oldest forgotten first; a forgotten one is verified again."""
 MIRRORED_TOOLS: Final = 10_000
 """Tools whose mirrored parameters are remembered, the oldest forgotten first; a list has 100 pages at most."""
+PARKED_KEPT: Final = 256
+"""Notifications that a parked call keeps for the retry; older ones are dropped."""
+STRAY_QUESTION: Final = 30.0
+"""For a question that a legacy back asks outside any call, until a call comes that it can be asked in."""
+BACK_SESSIONS: Final = 64
+"""Sessions with one legacy back that modern clients lease at once; over stdio each is a process."""
 ROUNDS: Final = 16
 """Rounds of questions that one call of a legacy client may take; real servers need two or three."""
 ROUND_WAIT: Final = 0.1
@@ -131,6 +149,8 @@ class Limits:
     """For a connection to a back, TLS included."""
     answer_wait: float = 600.0
     """For a client to answer a back's question; people are slow."""
+    parked: float = 600.0
+    """For a modern client to come back with the answers to a legacy back's question; people are slow."""
     sessions: int = 10_000
     """Legacy sessions of HTTP clients at once (503 beyond)."""
     session_idle: float = 1800.0

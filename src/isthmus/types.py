@@ -56,6 +56,9 @@ class Session(Protocol):
     async def answer(self, envelope: Envelope) -> None:
         """Take the answer to a question of the back there."""
 
+    async def close(self) -> None:
+        """The client is gone."""
+
 
 class Relay(Protocol):
     """What a front hands its messages to: the engine."""

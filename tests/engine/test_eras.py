@@ -19,12 +19,11 @@ def test_modern_client_of_a_legacy_back(kind: str, tmp_path: Path) -> None:
         async with proxy_to(kind, "legacy", tmp_path / "log") as (proxy, said):
             client = ModernClient(proxy)
             for n in range(3):
-                error = await client.call(n, "echo").error()
-                assert (
-                    "speaks only revisions before 2026-07-28" in error["message"] and "initialize" in error["message"]
-                )
-            assert len([each for each in said() if each["method"] == "server/discover"]) == 1
-            assert not [each for each in said() if each["method"] == "tools/call"]
+                result = await client.call(n, "echo", of=n).result()
+                assert result["echo"] == {"of": n} and result["resultType"] == "complete"
+            heard = [each["method"] for each in said()]
+            assert heard.count("server/discover") == heard.count("initialize") == 1
+            assert all("_meta" not in each["params"] for each in said() if each["method"] == "tools/call")
             assert await (await LegacyClient.open(proxy)).call(1, "echo").result()
 
     run(scenario)
@@ -33,10 +32,12 @@ def test_modern_client_of_a_legacy_back(kind: str, tmp_path: Path) -> None:
 @BACKS
 def test_legacy_client_of_a_modern_back(kind: str, tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with proxy_to(kind, "modern", tmp_path / "log") as (proxy, _):
+        async with proxy_to(kind, "modern", tmp_path / "log") as (proxy, said):
             for _ in range(2):
-                with pytest.raises(WrongEra, match="speaks only 2026-07-28 and later, not initialize"):
-                    await LegacyClient.open(proxy)
+                client = await LegacyClient.open(proxy)
+                result = await client.call(1, "echo", of="legacy").result()
+                assert result["echo"] == {"of": "legacy"} and "resultType" not in result
+            assert [each["method"] for each in said()].count("initialize") == 1
             assert await ModernClient(proxy).call(1, "echo").result()
 
     run(scenario)
@@ -69,8 +70,7 @@ def test_modern_backs_that_judge_initialize_by_their_own_rules(kind: str, code: 
         async with http_back("modern", handle) as back:
             target = http(back.url) if kind == "http" else script(MODERN_ONLY, str(code))
             async with gateway(target) as proxy:
-                with pytest.raises(WrongEra, match="not initialize"):
-                    await LegacyClient.open(proxy)
+                await LegacyClient.open(proxy)
 
     run(scenario)
 
@@ -112,7 +112,7 @@ def test_a_back_that_answers_the_probe_too_late_is_asked_again(monkeypatch: pyte
 
     async def scenario() -> None:
         async with gateway(script(slow, "modern", str(tmp_path / "log"), str(tmp_path / "once"))) as proxy:
-            assert "server/discover" in (await ModernClient(proxy).call(1, "echo").error(1))["message"]
+            assert "initialize" in (await ModernClient(proxy).call(1, "echo").error(2))["message"]
             assert await ModernClient(proxy).call(2, "echo").result(2)
 
     run(scenario)
@@ -147,7 +147,7 @@ def test_a_back_of_both_eras_serves_both(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["stdio", "http"])
-def test_the_sdk_client_falls_back_behind_the_command(kind: str, tmp_path: Path) -> None:
+def test_the_sdk_client_of_both_eras_is_served_in_the_newer_one(kind: str, tmp_path: Path) -> None:
     """`Client(mode="auto")` of the Python SDK, `isthmus run`, and a server of the older era."""
     from mcp import Client, StdioServerParameters
 
@@ -158,7 +158,7 @@ def test_the_sdk_client_falls_back_behind_the_command(kind: str, tmp_path: Path)
             target = [back.url] if kind == "http" else ["--", sys.executable, "-I", "-S", SCRIPT, "legacy", str(log)]
             command = StdioServerParameters(command=sys.executable, args=["-m", "isthmus", "run", *target])
             async with Client(command, mode="auto") as client:
-                assert client.protocol_version == "2025-11-25"
+                assert client.protocol_version == "2026-07-28"
                 listed: Any = await client.list_tools()
                 assert [tool.name for tool in listed.tools] == ["echo"]
             said = heard(log) if kind == "stdio" else [each.message for each in back.heard if each.message]

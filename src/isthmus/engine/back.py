@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw
@@ -13,7 +14,7 @@ from isthmus.errors import BackFault, BackUnavailable, Fault, WrongEra
 from isthmus.limits import HEADS_REMEMBERED, LIST_PAGES, MIRRORED_TOOLS, PROBE, Limits
 from isthmus.protocol import edits
 from isthmus.protocol.correlate import Correlator
-from isthmus.protocol.judge import ModernRequest
+from isthmus.protocol.judge import ModernRequest, make_modern
 from isthmus.protocol.methods import row_of
 from isthmus.protocol.names import CAPABILITIES_KEY, CLIENT_INFO_KEY, MODERN_CODES, VERSION_KEY
 from isthmus.protocol.versions import MODERN
@@ -75,6 +76,7 @@ class Back:
         self._opener: Opener | None = None
         self._channels: ModernChannels | None = None
         self.is_modern: bool | None = None
+        self.is_legacy: bool | None = None
         self.is_sse = False
         """Whether the back is known to have only HTTP+SSE."""
         self._may_be_sse = False
@@ -102,6 +104,13 @@ class Back:
         self.is_sse, self.is_modern = True, False
         return channel
 
+    def tap(self, client: Callable[[HttpClient], HttpClient], connect: Callable[[Connect], Connect]) -> None:
+        """Have all that is said to the back and by it pass through others; before the first request."""
+        if self.client is not None:
+            self.client = client(self.client)
+        elif self._opener is not None:
+            self._opener.connect = connect(self._opener.connect)
+
     def failed(self, fault: Fault) -> None:
         """A request failed; where the back has never answered it is not there at all."""
         is_dead = isinstance(fault, BackUnavailable | BackFault) and not isinstance(fault, WrongEra)
@@ -126,6 +135,23 @@ class Back:
         """The modern face of a back that is spoken to on channels."""
         assert self._channels is not None
         return self._channels
+
+    @property
+    def speaks_modern(self) -> bool | None:
+        """Whether the back is modern; None while that isn't known."""
+        return self.is_modern if self.client is not None else self.channels().is_modern
+
+    async def is_spoken(self, request: ModernRequest) -> bool:
+        """Whether the back speaks the era of a modern request; found out if it isn't known.
+
+        Raises:
+            BackUnavailable, BackFault: it can't be asked.
+        """
+        if self.client is None:
+            return await self.channels().is_spoken(*self.probe_of(request)())
+        with suppress(WrongEra):
+            await self.need_modern(request)
+        return self.is_modern is True
 
     async def need_modern(self, request: ModernRequest) -> None:
         """Make sure that a back on HTTP speaks the modern era; asked once.
@@ -188,6 +214,30 @@ class Back:
             cursor = decode(result["nextCursor"]) if result is not None and "nextCursor" in result else None
             if cursor is None:
                 return
+
+    async def discover(self, meta: dict[str, Raw]) -> Envelope:
+        """The back's answer to `server/discover`.
+
+        Args:
+            meta: the `_meta` of the request.
+
+        Raises:
+            WrongEra: the back is legacy.
+            BackUnavailable, BackFault: it can't be asked.
+        """
+        request = make_modern("server/discover", meta)
+        call = Collect(self.ids.mint(), request.row)
+        async with asyncio.timeout(self.limits.call):
+            if self.client is None:
+                await self.channels().call(call, request, self.probe_of(request))
+            else:
+                await self.need_modern(request)
+                lines = self.header_lines(request.version, "server/discover")
+                await post_modern(self.client, self.name, call, request.write(call.id), lines)
+        if call.answer is None:
+            raise BackFault(f"{self.name} gave no answer to server/discover. Try again.")
+        self.has_answered = True
+        return call.answer
 
     def _discover(self, meta: dict[str, Any]) -> tuple[Collect, bytes]:
         call = Collect(self.ids.mint(), row_of("server/discover"))

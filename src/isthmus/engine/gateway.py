@@ -3,20 +3,24 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from isthmus.engine import modern
 from isthmus.engine.back import Back
 from isthmus.engine.express import ExpressCall
 from isthmus.engine.legacy import LegacySession
-from isthmus.errors import Fault
+from isthmus.errors import Fault, WrongEra
 from isthmus.limits import Limits
 from isthmus.protocol.judge import ModernRequest
 from isthmus.protocol.names import CANCELLED
 from isthmus.transports.target import Target
 from isthmus.types import Port, Session, Strays
 from isthmus.wire.codec import close_object, one_line
-from isthmus.wire.envelope import Envelope
+from isthmus.wire.envelope import INTERNAL_ERROR, Envelope, error_message
+
+if TYPE_CHECKING:
+    from isthmus.engine.asking import AskingSession
+    from isthmus.engine.visiting import Visiting
 
 _log: Final = logging.getLogger("isthmus.engine")
 
@@ -40,10 +44,13 @@ class Gateway:
         self.back = Back(target, name=name, bounds=bounds, keeps_identity=keeps_identity, stray=stray, died=died)
         self.limits = self.back.limits
         self.tasks = self.back.tasks
-        self._sessions: set[LegacySession] = set()
+        self._sessions: set[Session] = set()
+        self._visiting: Visiting | None = None
 
     async def close(self) -> None:
         """End every session, process and connection."""
+        if self._visiting is not None:
+            await self._visiting.close()
         sessions = (self.end_session(session) for session in list(self._sessions))
         await asyncio.gather(*sessions, self.back.end_channels(), return_exceptions=True)
         await self.back.close()
@@ -56,7 +63,39 @@ class Gateway:
         task: asyncio.Task[None] | None = None,
     ) -> Coroutine[Any, Any, None]:
         """Take one modern request to the back and its answer to `port`; see `types.Relay`."""
-        return modern.relay(self.back, request, port, headers, task)
+        if self.back.speaks_modern is True:
+            return modern.relay(self.back, request, port, headers, task)
+        return self._relay(request, port, headers, task)
+
+    async def _relay(
+        self,
+        request: ModernRequest,
+        port: Port,
+        headers: Mapping[str, str] | None,
+        task: asyncio.Task[None] | None,
+    ) -> None:
+        """Straight if the back turns out to be modern, across if it doesn't."""
+        try:
+            async with asyncio.timeout(self.limits.call):
+                is_modern = await self.back.is_spoken(request)
+        except TimeoutError:
+            why = f"{self.back.name} did not say in time which revisions it speaks. Try again."
+            port.answer(error_message(request.envelope.id, INTERNAL_ERROR, why), 200)
+        except Fault as fault:
+            self.back.failed(fault)
+            port.answer(error_message(request.envelope.id, fault.code, fault.why, fault.data), fault.status)
+        else:
+            if is_modern:
+                await modern.relay(self.back, request, port, headers, task)
+            else:
+                await self._visitors().relay(request, port)
+
+    def _visitors(self) -> "Visiting":
+        if self._visiting is None:
+            from isthmus.engine.visiting import Visiting
+
+            self._visiting = Visiting(self.back, "session")
+        return self._visiting
 
     def can_express(self) -> bool:
         """Whether `express` is likely to take a request now."""
@@ -66,7 +105,7 @@ class Gateway:
     def express(self, request: ModernRequest, port: Port, headers: Mapping[str, str]) -> Callable[[], None] | None:
         """Take one modern request to the back without a task, where it can go at once; see `types.Relay`."""
         client = self.back.client
-        if client is None:
+        if client is None or self.back.is_modern is not True:
             return None
         call = ExpressCall(self.back, request, port, headers)
         return call.leave if call.start(client) else None
@@ -98,9 +137,8 @@ class Gateway:
         Raises:
             Fault: the back can't be opened, or refused.
         """
-        session = LegacySession(self.back, strays)
         try:
-            answer = await session.open(envelope)
+            session, answer = await self._open(envelope, strays)
         except Fault as fault:
             self.back.failed(fault)
             raise
@@ -108,8 +146,20 @@ class Gateway:
         self._sessions.add(session)
         return session, answer
 
+    async def _open(self, envelope: Envelope, strays: Strays) -> "tuple[LegacySession | AskingSession, bytes]":
+        """Straight if the back speaks the client's era, across if it doesn't."""
+        if self.back.is_legacy is not False:
+            session = LegacySession(self.back, strays)
+            try:
+                return session, await session.open(envelope)
+            except WrongEra:
+                self.back.is_legacy = False
+        from isthmus.engine import asking
+
+        return await asking.open_session(self.back, envelope, strays)
+
     async def end_session(self, session: Session) -> None:
         """A legacy client left."""
-        if isinstance(session, LegacySession):
+        if session in self._sessions:
             self._sessions.discard(session)
             await session.close()

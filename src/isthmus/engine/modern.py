@@ -38,13 +38,13 @@ _log: Final = logging.getLogger("isthmus.engine")
 class ModernCall(Call):
     """One modern request between its client and the back."""
 
-    __slots__ = ("_front_id", "_port", "_token", "back", "is_answered", "mismatched", "remakes_headers")
+    __slots__ = ("_port", "_token", "back", "front_id", "is_answered", "mismatched", "remakes_headers")
 
     def __init__(self, back: "Back", request: ModernRequest, port: Port) -> None:
         super().__init__(back.ids.mint(), request.row)
         self.back = back
         self._port = port
-        self._front_id: bytes = request.envelope.id or b"null"
+        self.front_id: bytes = request.envelope.id or b"null"
         self._token = request.meta.get(PROGRESS_KEY)
         self.is_answered = False
         self.remakes_headers = False
@@ -79,13 +79,13 @@ class ModernCall(Call):
         else:
             self._own(envelope)
         self.is_answered = True
-        self._port.answer(one_line(edits.with_id(envelope, self._front_id)), status)
+        self._port.answer(one_line(edits.with_id(envelope, self.front_id)), status)
 
     def fail(self, fault: Fault) -> None:
         """Answer with a fault of ours, unless the call is answered."""
         if not self.is_answered:
             self.is_answered = True
-            self._port.answer(error_message(self._front_id, fault.code, fault.why, fault.data), fault.status)
+            self._port.answer(error_message(self.front_id, fault.code, fault.why, fault.data), fault.status)
 
     def expired(self, began: float) -> Fault:
         """What to say when the deadline has passed."""
@@ -99,10 +99,10 @@ class ModernCall(Call):
         """Answer a listening request as a server does that ends the subscription."""
         if not self.is_answered:
             self.is_answered = True
-            meta: dict[str, Raw] = {SUBSCRIPTION_KEY: Raw(self._front_id)}
+            meta: dict[str, Raw] = {SUBSCRIPTION_KEY: Raw(self.front_id)}
             if self.back.server_info is not None:
                 meta[SERVER_INFO_KEY] = self.back.server_info.raw
-            self._port.answer(result_message(self._front_id, {"resultType": "complete", "_meta": meta}), 200)
+            self._port.answer(result_message(self.front_id, {"resultType": "complete", "_meta": meta}), 200)
 
     async def drain(self) -> None:
         await self._port.drain()
@@ -112,15 +112,15 @@ class ModernCall(Call):
         if self.row.name == "tools/list":
             self.back.learn_tools(envelope)
         if self.row.is_endless:
-            edits.set_subscription(envelope, self._front_id)
+            edits.set_subscription(envelope, self.front_id)
         if self.back.server_info is not None:
             edits.set_server_info(envelope, self.back.server_info)
 
     def _readdress(self, envelope: Envelope) -> None:
         if envelope.method == "notifications/cancelled":
-            edits.set_param(envelope, "requestId", self._front_id)
+            edits.set_param(envelope, "requestId", self.front_id)
         else:
-            edits.set_subscription(envelope, self._front_id)
+            edits.set_subscription(envelope, self.front_id)
 
 
 async def relay(
@@ -140,7 +140,7 @@ async def relay(
     endless = request.row.is_endless
     call.expires = now + (limits.LISTEN if endless else back.limits.call_most)
     back.deadlines.watch(call, call.expires if endless else now + back.limits.call)
-    await settle(back, call, _send(back, call, request, headers))
+    await settle(back, call, send(back, call, request, headers))
 
 
 async def settle(back: "Back", call: ModernCall, work: Coroutine[Any, Any, None]) -> None:
@@ -167,7 +167,7 @@ async def settle(back: "Back", call: ModernCall, work: Coroutine[Any, Any, None]
         call.fail(Fault(f"{back.name} gave no answer to {call.row.name}. Try again."))
 
 
-async def _send(back: "Back", call: ModernCall, request: ModernRequest, headers: Mapping[str, str] | None) -> None:
+async def send(back: "Back", call: ModernCall, request: ModernRequest, headers: Mapping[str, str] | None) -> None:
     if headers is not None and request.row.name == "tools/call":
         _check_params(back, request, headers)
     client = back.client

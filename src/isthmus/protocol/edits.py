@@ -58,6 +58,21 @@ def set_subscription(envelope: Envelope, id: bytes) -> None:
         _put(envelope, where, body, meta)
 
 
+def drop_subscription(envelope: Envelope) -> None:
+    """Say nothing of a subscription. Path: `params._meta["io.modelcontextprotocol/subscriptionId"]`."""
+    params = open_object(envelope.members["params"]) if "params" in envelope.members else None
+    meta = open_object(params["_meta"]) if params is not None and "_meta" in params else None
+    if params is not None and meta is not None and meta.pop(SUBSCRIPTION_KEY, None) is not None:
+        if meta:
+            params["_meta"] = Raw(close_object(meta))
+        else:
+            del params["_meta"]
+        if params:
+            envelope.members["params"] = Raw(close_object(params))
+        else:
+            del envelope.members["params"]
+
+
 def subscription_of(envelope: Envelope) -> int | str | None:
     """Which subscription a notification belongs to."""
     params = open_object(envelope.members["params"]) if "params" in envelope.members else None
@@ -116,7 +131,7 @@ def read_tools(
     if raw is None or (not known and _ANNOTATION not in bytes(raw)):
         return {}, {}
     result = open_object(raw)
-    items = _items(result["tools"]) if result is not None and "tools" in result else []
+    items = items_of(result["tools"]) if result is not None and "tools" in result else []
     mirrored: dict[str, tuple[Mirrored, ...]] = {}
     invalid: dict[str, str] = {}
     kept = []
@@ -134,7 +149,7 @@ def read_tools(
     return mirrored, invalid
 
 
-def _items(raw: Raw) -> list[bytes]:
+def items_of(raw: Raw) -> list[bytes]:
     """The raw texts of a list's items; none where it is no list."""
     try:
         return [bytes(item) for item in msgspec.json.decode(raw, type=list[Raw])]

@@ -17,8 +17,8 @@ from isthmus.protocol.names import (
     VERSION_KEY,
 )
 from isthmus.protocol.versions import MODERN, Era
-from isthmus.wire.codec import close_object, close_objects, open_object, string
-from isthmus.wire.envelope import INVALID_PARAMS, METHOD_NOT_FOUND, Envelope, Members
+from isthmus.wire.codec import close_object, close_objects, encode, open_object, string
+from isthmus.wire.envelope import INVALID_PARAMS, METHOD_NOT_FOUND, Envelope, Kind, Members
 from isthmus.wire.headers import decode_value
 
 
@@ -78,6 +78,21 @@ def meta_of(params: Members | None) -> Members | None:
 def unsupported(requested: str) -> dict[str, Any]:
     """The `data` of the error that says that a modern revision is not spoken here."""
     return {"supported": list(MODERN), "requested": requested}
+
+
+def make_modern(method: str, meta: Members, params: Members | None = None) -> ModernRequest:
+    """A request of the proxy's own.
+
+    Args:
+        method: its method.
+        meta: the opened `_meta`.
+        params: the other parameters, opened.
+    """
+    members = (params or {}) | {"_meta": Raw(close_object(meta))}
+    whole: Members = {"jsonrpc": Raw(b'"2.0"'), "id": Raw(b"0"), "method": Raw(encode(method))}
+    whole["params"] = Raw(close_object(members))
+    envelope = Envelope(Kind.REQUEST, whole, method, b"0", 0)
+    return ModernRequest(envelope, row_of(method), members, dict(meta), MODERN[-1], None)
 
 
 def judge_modern(envelope: Envelope, headers: Mapping[str, str] | None) -> ModernRequest | Refusal:

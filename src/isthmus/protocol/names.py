@@ -9,11 +9,13 @@ LOG_LEVEL_KEY: Final = "io.modelcontextprotocol/logLevel"
 SUBSCRIPTION_KEY: Final = "io.modelcontextprotocol/subscriptionId"
 SERVER_INFO_KEY: Final = "io.modelcontextprotocol/serverInfo"
 PROGRESS_KEY: Final = "progressToken"
+TASKS_EXTENSION: Final = "io.modelcontextprotocol/tasks"
 
 CANCELLED: Final = "notifications/cancelled"
 INITIALIZED: Final = "notifications/initialized"
 PROGRESS: Final = "notifications/progress"
 MESSAGE: Final = "notifications/message"
+ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 
 HEADER_MISMATCH: Final = -32020
 MISSING_CAPABILITY: Final = -32021

@@ -1,0 +1,336 @@
+"""Modern clients of a legacy back: each request leases a session, and may park in it.
+
+What each message becomes is `protocol/crossings/modern_front`; who gets which session is `pool/policy`.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Raw
+
+from isthmus import limits
+from isthmus.engine.parking import Parked, Visit, cancelled
+from isthmus.engine.sharing import Opened
+from isthmus.errors import Fault, FrontFault
+from isthmus.pool.policy import Bounds, Isolation, Key
+from isthmus.pool.pool import Lease, Pool
+from isthmus.protocol import edits
+from isthmus.protocol.correlate import Correlator
+from isthmus.protocol.crossings import modern_front
+from isthmus.protocol.judge import ModernRequest
+from isthmus.protocol.methods import row_of
+from isthmus.protocol.names import ACKNOWLEDGED, LOG_LEVEL_KEY, SUBSCRIPTION_KEY
+from isthmus.protocol.parking import NONCE_BYTES, Seal, Ticket, digest
+from isthmus.protocol.subscriptions import closing_message
+from isthmus.protocol.versions import Era
+from isthmus.types import Port
+from isthmus.wire.codec import close_object, decode, encode, one_line, open_object, parse, string
+from isthmus.wire.envelope import (
+    INVALID_PARAMS,
+    METHOD_NOT_FOUND,
+    Envelope,
+    error_message,
+    notification_message,
+    request_message,
+    result_message,
+)
+
+if TYPE_CHECKING:
+    from isthmus.engine.back import Back
+
+_CHANGES = {
+    "toolsListChanged": ("tools", "notifications/tools/list_changed"),
+    "promptsListChanged": ("prompts", "notifications/prompts/list_changed"),
+    "resourcesListChanged": ("resources", "notifications/resources/list_changed"),
+}
+_UPDATED = "notifications/resources/updated"
+
+
+class Visiting:
+    """The modern clients of one legacy back.
+
+    Args:
+        back: the back.
+        isolation: how far its sessions are shared.
+        warm: sessions to open ahead for each client, where every request gets its own.
+    """
+
+    def __init__(self, back: "Back", isolation: Isolation, warm: int = 1) -> None:
+        self._back = back
+        bounds = Bounds(limits.BACK_SESSIONS, back.limits.session_idle, warm)
+        self.pool: Pool[Opened] = Pool(self._connect, _end, back.tasks.start, isolation, bounds)
+        self._openings: dict[Key, dict[str, Any]] = {}
+        self._parked: dict[str, tuple[Parked, int, asyncio.TimerHandle]] = {}
+        self._ids: Correlator[None] = Correlator()
+        self._sealing: Seal | None = None
+
+    async def relay(self, request: ModernRequest, port: Port) -> None:
+        """Take one modern request to the back and its answer to `port`; cancelling cancels it there."""
+        try:
+            if request.row.name == "server/discover":
+                await self._discover(request, port)
+            elif request.row.is_endless:
+                await self._listen(request, port)
+            elif request.row.name.startswith("tasks/") and Era.MODERN in row_of(request.row.name).eras:
+                why = f"Method not found: {request.row.name}. The server's tasks are of another era."
+                raise FrontFault(why, code=METHOD_NOT_FOUND, status=404)
+            elif "requestState" in request.params:
+                await self._resume(request, port)
+            else:
+                await self._begin(request, port)
+        except Fault as fault:
+            self._back.failed(fault)
+            port.answer(error_message(request.envelope.id, fault.code, fault.why, fault.data), fault.status)
+
+    async def close(self) -> None:
+        """End every parked call and every session."""
+        for _, _, timer in self._parked.values():
+            timer.cancel()
+        self._parked.clear()
+        await self.pool.close()
+
+    # -- sessions ---------------------------------------------------------------------------------------------------
+
+    async def _lease(self, request: ModernRequest, *, is_exclusive: bool) -> Lease[Opened]:
+        params = modern_front.initialize_params(request)
+        key = Key(request.principal or "", encode(params["capabilities"]), encode(params["clientInfo"]))
+        self._openings[key] = params
+        label = f"{request.row.name} {request.name or ''}".strip()
+        return await self.pool.lease(key, label, is_exclusive=is_exclusive, wait=self._back.limits.call)
+
+    async def _connect(self, key: Key) -> Opened:
+        opened = Opened(self._back)
+        async with asyncio.timeout(self._back.limits.call):
+            await opened.open(self._openings[key])
+        self._back.has_answered = True
+        return opened
+
+    async def _ask(self, opened: Opened, method: str, params: dict[str, Any]) -> Envelope:
+        """A request of the proxy's own in a session."""
+        box = _Box()
+        id = self._ids.mint()
+        await opened.session.request(_parsed(request_message(str(id).encode(), method, params)), box)
+        return _parsed(box.message)
+
+    async def _set_level(self, opened: Opened, request: ModernRequest) -> None:
+        level = string(request.meta.get(LOG_LEVEL_KEY))
+        offers = opened.initialized.get("capabilities")
+        if level is None or level == opened.level or offers is None or b'"logging"' not in bytes(offers):
+            return
+        answer = await self._ask(opened, "logging/setLevel", {"level": level})
+        if "result" in answer.members:
+            opened.level = level
+
+    # -- calls ------------------------------------------------------------------------------------------------------
+
+    async def _begin(self, request: ModernRequest, port: Port) -> None:
+        row, wants_logs = request.row, LOG_LEVEL_KEY in request.meta
+        may_be_asked = wants_logs or modern_front.can_be_asked(modern_front.capabilities_of(request))
+        lease = await self._lease(request, is_exclusive=row.may_ask and may_be_asked)
+        try:
+            await self._set_level(lease.session, request)
+            parked = Parked(self._back, request, lease, digest(row.name, request.params) if row.may_ask else "")
+        except BaseException:
+            lease.release()
+            raise
+        parked.show = partial(self._show, parked)
+        id = self._ids.mint()
+        parked.id = str(id).encode()
+        visit = Visit(request, port)
+        parked.attend(visit)
+        if row.may_ask and lease.is_exclusive:
+            for question in lease.session.take_questions():
+                parked.notify(question)
+        self._back.tasks.start(parked.session.request(modern_front.legacy_request(request, id), parked))
+        await self._attend(parked, visit)
+
+    async def _resume(self, request: ModernRequest, port: Port) -> None:
+        parked = self._redeem(request)
+        answers = modern_front.read_answers(request)
+        if answers is None:
+            raise FrontFault('"inputResponses" must be an object of objects.', code=INVALID_PARAMS)
+        self._parked.pop(parked.name)[2].cancel()
+        visit = Visit(request, port)
+        taken = parked.take_answers(answers)
+        parked.attend(visit)
+        for each in taken:
+            await parked.session.answer(each)
+        await self._attend(parked, visit)
+
+    async def _attend(self, parked: Parked, visit: Visit) -> None:
+        """Wait until the request is answered; a client that leaves cancels the call."""
+        try:
+            await visit.ended
+        except asyncio.CancelledError:
+            if parked.visit is visit:
+                parked.detach()
+                self._back.tasks.start(parked.session.notify(cancelled(parked.id)))
+            raise
+
+    def _show(self, parked: Parked) -> None:
+        """Answer the open request with the questions, and park the call."""
+        visit = parked.detach()
+        if visit is None:
+            return
+        loop = asyncio.get_running_loop()
+        parked.round += 1
+        expires = loop.time() + self._back.limits.parked
+        ticket = Ticket(parked.name, parked.round, parked.principal, parked.digest, expires)
+        state = self._seal().close(ticket, secrets.token_bytes(NONCE_BYTES))
+        timer = loop.call_at(expires, self._expire, parked)
+        self._parked[parked.name] = parked, parked.round, timer
+        questions = {key: (method, params) for key, (_, _, method, params) in parked.questions.items()}
+        result = modern_front.input_required(questions, state, self._info())
+        visit.answer(one_line(result_message(visit.id, result)), 200)
+
+    def _redeem(self, request: ModernRequest) -> Parked:
+        """The parked call that a retry belongs to.
+
+        Raises:
+            FrontFault: it belongs to none, with a sentence that says why.
+        """
+        state = string(request.params["requestState"])
+        ticket = self._seal().open(state) if state is not None else None
+        parked, round_, _ = self._parked.get(ticket.exchange, (None, 0, None)) if ticket else (None, 0, None)
+        why = ""
+        if ticket is None:
+            why = "it was not made by this proxy, or was changed"
+        elif ticket.principal != (request.principal or ""):
+            why = "it belongs to somebody else"
+        elif ticket.digest != digest(request.row.name, request.params):
+            why = "it belongs to a request with another method or other parameters"
+        elif asyncio.get_running_loop().time() >= ticket.expires:
+            why = "it has expired"
+        elif parked is None or round_ != ticket.round:
+            why = "it was used already, or its call has ended"
+        if why or parked is None:
+            raise FrontFault(f"The requestState can't be redeemed: {why}. Make the call anew.", code=INVALID_PARAMS)
+        return parked
+
+    def _expire(self, parked: Parked) -> None:
+        """No retry came in time."""
+        self._parked.pop(parked.name, None)
+        self._back.tasks.start(parked.session.notify(cancelled(parked.id)))
+
+    def _seal(self) -> Seal:
+        if self._sealing is None:
+            self._sealing = Seal(secrets.token_bytes(32))
+        return self._sealing
+
+    def _info(self) -> Raw | None:
+        return self._back.server_info.raw if self._back.server_info is not None else None
+
+    # -- what is no call --------------------------------------------------------------------------------------------
+
+    async def _discover(self, request: ModernRequest, port: Port) -> None:
+        lease = await self._lease(request, is_exclusive=False)
+        result = modern_front.discover_result(lease.session.initialized, self._info())
+        lease.release()
+        port.answer(one_line(result_message(request.envelope.id or b"null", result)), 200)
+
+    async def _listen(self, request: ModernRequest, port: Port) -> None:
+        wanted = decode(request.params["notifications"]) if "notifications" in request.params else {}
+        wanted = wanted if isinstance(wanted, dict) else {}
+        lease = await self._lease(request, is_exclusive=False)
+        opened, id = lease.session, request.envelope.id or b"null"
+        waiting: list[Envelope] = []
+        opened.listeners.append(waiting.append)
+        granted, uris, hears = _granted(wanted, opened), list[str](), waiting.append
+        try:
+            for uri in wanted.get("resourceSubscriptions") or []:
+                answer = await self._ask(opened, "resources/subscribe", {"uri": uri})
+                if "result" in answer.members:
+                    uris.append(uri)
+            if uris:
+                granted["resourceSubscriptions"] = uris
+            meta = {"_meta": {SUBSCRIPTION_KEY: Raw(id)}}
+            port.notify(notification_message(ACKNOWLEDGED, {"notifications": granted} | meta))
+            opened.listeners.remove(hears)
+            hears = _hearing(port, id, granted)
+            opened.listeners.append(hears)
+            for envelope in waiting:
+                hears(envelope)
+            await asyncio.sleep(limits.LISTEN)
+            port.answer(closing_message(id), 200)
+        finally:
+            opened.listeners.remove(hears)
+            self._back.tasks.start(self._leave(lease, uris))
+
+    async def _leave(self, lease: Lease[Opened], uris: list[str]) -> None:
+        """A listener is gone."""
+        for uri in uris:
+            await self._ask(lease.session, "resources/unsubscribe", {"uri": uri})
+        lease.release()
+
+
+class _Box:
+    """The port of a request of ours: its answer is kept."""
+
+    def __init__(self) -> None:
+        self.message = b""
+
+    def notify(self, message: bytes) -> None:
+        """What comes before doesn't matter."""
+
+    def answer(self, message: bytes, status: int) -> None:
+        self.message = message
+
+    def stream(self) -> None:
+        """Nothing to choose."""
+
+    def abandon(self) -> None:
+        """Never cancelled."""
+
+    async def drain(self) -> None:
+        """Always read."""
+
+
+def _granted(wanted: dict[str, Any], opened: Opened) -> dict[str, Any]:
+    raw = opened.initialized.get("capabilities")
+    offers = decode(raw) if raw is not None else {}
+    granted: dict[str, Any] = {}
+    for name, (kind, _) in _CHANGES.items():
+        offered = offers.get(kind) if isinstance(offers, dict) else None
+        if wanted.get(name) is True and isinstance(offered, dict) and offered.get("listChanged") is True:
+            granted[name] = True
+    return granted
+
+
+def _hearing(port: Port, id: bytes, granted: dict[str, Any]) -> Callable[[Envelope], None]:
+    """Takes what a listener was granted to it, under its subscription's id."""
+    methods = {_CHANGES[name][1] for name in granted if name in _CHANGES}
+    uris = granted.get("resourceSubscriptions") or []
+
+    def hear(envelope: Envelope) -> None:
+        if envelope.method == _UPDATED:
+            uri = string(edits.param(envelope, "uri")) or ""
+            if not any(uri.startswith(each) for each in uris):
+                return
+        elif envelope.method not in methods:
+            return
+        port.notify(_addressed(envelope, id))
+
+    return hear
+
+
+def _addressed(envelope: Envelope, id: bytes) -> bytes:
+    """A copy of a notification that says whose subscription it is for."""
+    members = dict(envelope.members)
+    params = (open_object(members["params"]) if "params" in members else None) or {}
+    meta = (open_object(params["_meta"]) if "_meta" in params else None) or {}
+    params["_meta"] = Raw(close_object(meta | {SUBSCRIPTION_KEY: Raw(id)}))
+    members["params"] = Raw(close_object(params))
+    return one_line(close_object(members))
+
+
+def _parsed(message: bytes) -> Envelope:
+    envelope = parse(message)
+    assert isinstance(envelope, Envelope)
+    return envelope
+
+
+async def _end(opened: Opened) -> None:
+    await opened.close()

@@ -1,0 +1,191 @@
+"""Who gets which session: one pure function over the whole situation.
+
+A back session is leased. An *exclusive* lease is alone in its session among the calls in which the back may ask or log,
+because a legacy server need not say which call it means. What *isolation* says is how far sessions are shared beyond
+that:
+
+* `request`: a session that nobody used before, for every request, and closed after it;
+* `session`: one for each client (`Key`), kept until it has been idle too long;
+* `shared`: one for all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+Isolation = Literal["request", "session", "shared"]
+
+
+class Key(NamedTuple):
+    """What a back learns of a client once, at `initialize`, and whose client it is."""
+
+    principal: str
+    capabilities: bytes
+    info: bytes
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """One back session, from when it is decided to open it."""
+
+    key: Key
+    is_open: bool = False
+    holder: str | None = None
+    """What the exclusive lease is for."""
+    sharers: int = 0
+    uses: int = 0
+    idle_since: float = 0.0
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody has it."""
+        return self.holder is None and not self.sharers
+
+
+@dataclass(slots=True, eq=False)
+class Waiter:
+    """Somebody who waits for a session."""
+
+    key: Key
+    label: str
+    is_exclusive: bool
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How many sessions there may be, how long one may be idle (seconds), how many are kept ready for each key."""
+
+    most: int
+    idle: float
+    warm: int
+
+
+@dataclass(slots=True)
+class State:
+    """The situation: all sessions, and those who wait, in their order. `keys` have been seen before."""
+
+    slots: list[Slot] = field(default_factory=list)
+    waiters: list[Waiter] = field(default_factory=list)
+    keys: dict[Key, None] = field(default_factory=dict)
+
+
+class Grant(NamedTuple):
+    """Give the session to the waiter."""
+
+    waiter: Waiter
+    slot: Slot
+
+
+class Open(NamedTuple):
+    """Open a session for a key."""
+
+    key: Key
+
+
+class Close(NamedTuple):
+    """End a session."""
+
+    slot: Slot
+
+
+class Refuse(NamedTuple):
+    """Tell the waiter that it waits no longer, and who has what it waited for."""
+
+    waiter: Waiter
+    holder: str | None
+
+
+Action = Grant | Open | Close | Refuse
+
+
+def decide(state: State, isolation: Isolation, bounds: Bounds, now: float) -> list[Action]:
+    """What is to be done, in this order.
+
+    Args:
+        state: the situation; it is left as it is.
+        isolation: how far sessions are shared.
+        bounds: how many and how long.
+        now: on the clock of the deadlines.
+    """
+    closed = [slot for slot in state.slots if _is_over(slot, isolation, bounds, now)]
+    slots = [slot for slot in state.slots if slot not in closed]
+    granted: list[Action] = []
+    taken: dict[Slot, bool] = {}
+    unserved: list[Waiter] = []
+    for waiter in state.waiters:
+        if now >= waiter.deadline:
+            granted.append(Refuse(waiter, _holder(slots, waiter, isolation)))
+            continue
+        slot = next((each for each in slots if _fits(each, waiter, isolation, taken)), None)
+        if slot is None:
+            unserved.append(waiter)
+        else:
+            taken[slot] = taken.get(slot, False) or waiter.is_exclusive
+            granted.append(Grant(waiter, slot))
+    wanted = _wanted(slots, taken, unserved, isolation)
+    room = max(0, bounds.most - len(slots))
+    idle = sorted((slot for slot in slots if _is_idle(slot, taken)), key=lambda slot: slot.idle_since)
+    given_up = idle[: max(0, len(wanted) - room)]
+    room += len(given_up)
+    opened = wanted[:room]
+    if isolation == "request" and not given_up:
+        opened += _spares(state, slots, taken, unserved, bounds)[: room - len(opened)]
+    return [*map(Close, closed), *granted, *map(Close, given_up), *map(Open, opened)]
+
+
+def _is_over(slot: Slot, isolation: Isolation, bounds: Bounds, now: float) -> bool:
+    if not slot.is_open or not slot.is_free:
+        return False
+    return (isolation == "request" and slot.uses > 0) or now - slot.idle_since >= bounds.idle
+
+
+def _is_same(slot: Slot, waiter: Waiter, isolation: Isolation) -> bool:
+    return isolation == "shared" or slot.key == waiter.key
+
+
+def _fits(slot: Slot, waiter: Waiter, isolation: Isolation, taken: dict[Slot, bool]) -> bool:
+    if not slot.is_open or not _is_same(slot, waiter, isolation):
+        return False
+    if isolation == "request":
+        return slot.uses == 0 and slot.is_free and slot not in taken
+    return not waiter.is_exclusive or (slot.holder is None and not taken.get(slot, False))
+
+
+def _wanted(
+    slots: Sequence[Slot], taken: dict[Slot, bool], unserved: Sequence[Waiter], isolation: Isolation
+) -> list[Key]:
+    """The keys of the sessions to open for those who found none; what is being opened already will do for one."""
+    keys = [waiter.key for waiter in unserved]
+    if isolation == "shared":
+        return keys[:1] if not slots else []
+    if isolation == "session":
+        return [key for key in dict.fromkeys(keys) if all(slot.key != key for slot in slots)]
+    coming = [slot.key for slot in slots if not slot.is_open]
+    wanted = []
+    for key in keys:
+        if key in coming:
+            coming.remove(key)
+        else:
+            wanted.append(key)
+    return wanted
+
+
+def _spares(
+    state: State, slots: Sequence[Slot], taken: dict[Slot, bool], unserved: Sequence[Waiter], bounds: Bounds
+) -> list[Key]:
+    """The keys of the sessions to open ahead, for the keys that were seen before."""
+    keys: list[Key] = []
+    for key in state.keys:
+        fresh = sum(1 for slot in slots if slot.key == key and slot.uses == 0 and slot.is_free and slot not in taken)
+        bespoken = sum(1 for waiter in unserved if waiter.key == key)
+        keys += [key] * (bounds.warm - max(0, fresh - bespoken))
+    return keys
+
+
+def _is_idle(slot: Slot, taken: dict[Slot, bool]) -> bool:
+    return slot.is_open and slot.is_free and slot not in taken
+
+
+def _holder(slots: Sequence[Slot], waiter: Waiter, isolation: Isolation) -> str | None:
+    return next((slot.holder for slot in slots if slot.holder and _is_same(slot, waiter, isolation)), None)

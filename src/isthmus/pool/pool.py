@@ -1,0 +1,207 @@
+"""Does what the policy decides: opens, grants, closes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Generic, TypeVar
+
+from isthmus.errors import BackUnavailable, Fault
+from isthmus.pool.policy import Bounds, Close, Grant, Isolation, Key, Open, Slot, State, Waiter, decide
+
+S = TypeVar("S")
+
+
+class Lease(Generic[S]):
+    """A session for a while. `release` gives it back; what is still said in it then belongs to nobody.
+
+    `is_exclusive`: no other call in which the back may ask or log runs in it meanwhile.
+    """
+
+    def __init__(self, pool: "Pool[S]", slot: Slot, session: S, is_exclusive: bool) -> None:
+        self._pool = pool
+        self._slot: Slot | None = slot
+        self.session = session
+        self.is_exclusive = is_exclusive
+
+    def release(self) -> None:
+        """Give the session back; idempotent."""
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            self._pool.released(slot, self.is_exclusive)
+
+
+class Pool(Generic[S]):
+    """The sessions with one back.
+
+    Args:
+        connect: opens a session for a key.
+        end: ends one.
+        start: starts a task.
+        isolation: how far sessions are shared.
+        bounds: how many there may be.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[Key], Awaitable[S]],
+        end: Callable[[S], Awaitable[None]],
+        start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        isolation: Isolation,
+        bounds: Bounds,
+    ) -> None:
+        self._connect = connect
+        self._end = end
+        self._start = start
+        self.isolation = isolation
+        self._bounds = bounds
+        self._state = State()
+        self._sessions: dict[Slot, S] = {}
+        self._futures: dict[Waiter, asyncio.Future[Lease[S]]] = {}
+        self._now = asyncio.get_running_loop().time
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    async def lease(self, key: Key, label: str, *, is_exclusive: bool, wait: float) -> Lease[S]:
+        """A session for a request.
+
+        Args:
+            key: whose.
+            label: what for, for the sentence to those who wait for it.
+            is_exclusive: whether the back may ask or log in the middle of the request.
+            wait: seconds to wait for it.
+
+        Raises:
+            BackUnavailable: none was free in time, or none can be opened.
+        """
+        if self._is_closed:
+            raise BackUnavailable("The proxy is about to stop.")
+        waiter = Waiter(key, label, is_exclusive or self.isolation == "request", self._now() + wait)
+        future: asyncio.Future[Lease[S]] = asyncio.get_running_loop().create_future()
+        self._futures[waiter] = future
+        self._state.waiters.append(waiter)
+        self._step()
+        try:
+            async with asyncio.timeout(wait + 1.0):
+                return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                future.result().release()
+            raise
+        except TimeoutError:
+            raise BackUnavailable(f"No session was free for {label} within {wait:.0f} s. Try again.") from None
+        finally:
+            self._futures.pop(waiter, None)
+            if waiter in self._state.waiters:
+                self._state.waiters.remove(waiter)
+
+    def released(self, slot: Slot, is_exclusive: bool) -> None:
+        """A lease of the session has ended."""
+        if is_exclusive:
+            slot.holder = None
+        else:
+            slot.sharers -= 1
+        slot.idle_since = self._now()
+        self._step()
+
+    async def close(self) -> None:
+        """End every session; whoever waits is refused."""
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for waiter in list(self._state.waiters):
+            self._refuse(waiter, BackUnavailable("The proxy is about to stop."))
+        sessions, self._sessions = list(self._sessions.values()), {}
+        self._state.slots.clear()
+        await asyncio.gather(*(self._end(session) for session in sessions), return_exceptions=True)
+
+    def __len__(self) -> int:
+        return len(self._state.slots)
+
+    def __repr__(self) -> str:
+        slots = self._state.slots
+        held = sum(1 for slot in slots if slot.holder is not None)
+        shared = sum(1 for slot in slots if slot.sharers)
+        opening = sum(1 for slot in slots if not slot.is_open)
+        spare = sum(1 for slot in slots if slot.is_open and slot.is_free and not slot.uses)
+        idle = sum(1 for slot in slots if slot.is_open and slot.is_free and slot.uses)
+        return (
+            f"<Pool {self.isolation}: {len(slots)} sessions ({opening} opening, {held} held, {shared} shared, "
+            f"{spare} spare, {idle} idle), {len(self._state.waiters)} waiting>"
+        )
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        if self._is_closed:
+            return
+        for action in decide(self._state, self.isolation, self._bounds, self._now()):
+            if isinstance(action, Grant):
+                self._grant(action.waiter, action.slot)
+            elif isinstance(action, Open):
+                slot = Slot(action.key)
+                self._state.slots.append(slot)
+                self._start(self._open(slot))
+            elif isinstance(action, Close):
+                self._state.slots.remove(action.slot)
+                session = self._sessions.pop(action.slot, None)
+                if session is not None:
+                    self._start(self._ended(session))
+            else:
+                held = f" It is held by {action.holder}." if action.holder else ""
+                why = f"No session was free for {action.waiter.label} in time.{held} Try again."
+                self._refuse(action.waiter, BackUnavailable(why))
+        self._set_timer()
+
+    def _grant(self, waiter: Waiter, slot: Slot) -> None:
+        self._state.waiters.remove(waiter)
+        future = self._futures[waiter]
+        if future.done():
+            return
+        if waiter.is_exclusive:
+            slot.holder = waiter.label
+        else:
+            slot.sharers += 1
+        slot.uses += 1
+        self._state.keys[slot.key] = None
+        if len(self._state.keys) > self._bounds.most:
+            del self._state.keys[next(iter(self._state.keys))]
+        future.set_result(Lease(self, slot, self._sessions[slot], waiter.is_exclusive))
+
+    def _refuse(self, waiter: Waiter, fault: Fault) -> None:
+        self._state.waiters.remove(waiter)
+        future = self._futures[waiter]
+        if not future.done():
+            future.set_exception(fault)
+
+    async def _open(self, slot: Slot) -> None:
+        try:
+            session = await self._connect(slot.key)
+        except BaseException as error:
+            if slot in self._state.slots:
+                self._state.slots.remove(slot)
+            if not isinstance(error, Fault):
+                raise
+            self._state.keys.pop(slot.key, None)  # no spares for a key that the back refuses
+            for waiter in [each for each in self._state.waiters if each.key == slot.key or self.isolation == "shared"]:
+                self._refuse(waiter, error)
+            self._step()
+            return
+        if slot not in self._state.slots:
+            await self._end(session)
+            return
+        self._sessions[slot] = session
+        slot.is_open = True
+        slot.idle_since = self._now()
+        self._step()
+
+    async def _ended(self, session: S) -> None:
+        await self._end(session)
+
+    def _set_timer(self) -> None:
+        """Look again when the next deadline passes, or the next session has been idle too long."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        times = [waiter.deadline for waiter in self._state.waiters]
+        times += [slot.idle_since + self._bounds.idle for slot in self._state.slots if slot.is_open and slot.is_free]
+        if times and not self._is_closed:
+            self._timer = asyncio.get_running_loop().call_at(min(times), self._step)

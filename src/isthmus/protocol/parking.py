@@ -1,0 +1,71 @@
+"""The sealed `requestState` of a parked call.
+
+"Servers MUST treat `requestState` as an attacker-controlled input" (2026-07-28 basic/patterns/mrtr): it is encrypted
+and authenticated, and says which parked call and which of its rounds it belongs to, whose it is, what was asked and
+until when. That it is redeemed once is the holder's duty.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+from isthmus.wire.codec import decode
+
+NONCE_BYTES: Final = 12
+_UNDIGESTED: Final = frozenset({"_meta", "inputResponses", "requestState"})
+
+
+class Ticket(NamedTuple):
+    """What a sealed state says: the parked call, its round, whose it is, what it asked, and when it expires."""
+
+    exchange: str
+    round: int
+    principal: str
+    digest: str
+    expires: float
+
+
+class Seal:
+    """Seals tickets with one key.
+
+    Args:
+        key: 16, 24 or 32 secret bytes; several processes that share it read each other's tickets.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        self._cipher = AESGCM(key)
+
+    def close(self, ticket: Ticket, nonce: bytes) -> str:
+        """The sealed text of a ticket.
+
+        Args:
+            ticket: what to seal.
+            nonce: `NONCE_BYTES` bytes, never used twice with one key.
+        """
+        sealed = self._cipher.encrypt(nonce, msgspec.json.encode(tuple(ticket)), None)
+        return base64.urlsafe_b64encode(nonce + sealed).decode().rstrip("=")
+
+    def open(self, text: str) -> Ticket | None:
+        """The ticket that a text holds; None if it was not sealed with this key."""
+        from cryptography.exceptions import InvalidTag
+
+        try:
+            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+            opened = self._cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], None)
+            return Ticket(*msgspec.json.decode(opened, type=tuple[str, int, str, str, float]))
+        except (ValueError, InvalidTag, msgspec.DecodeError):
+            return None
+
+
+def digest(method: str, params: Mapping[str, Raw]) -> str:
+    """What a request asks for: its method and canonical parameters without `_meta` and what a retry adds."""
+    asked = {name: decode(raw) for name, raw in params.items() if name not in _UNDIGESTED}
+    text = json.dumps([method, asked], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
