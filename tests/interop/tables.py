@@ -201,6 +201,7 @@ TABLES: dict[str, list[Feature]] = {
     "npm-everything": list(npm_everything()),
     "mcp-server-time": list(mcp_server_time()),
     "mcp-server-git": list(mcp_server_git()),
+    "fastmcp2": [*own("FastMCP 2", 1, failed("Unknown tool"))],
     "fastmcp4": [*own("FastMCP 4", 3, failed("Unknown tool"), {"msg": "loud"}), SDK1_NAMES],
     "typescript2": [*own("TypeScript SDK 2", 1, MISSING_TOOL), *asks(), *updates("test://note", "touch")],
 }

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .peers import LEGACY_BIN, NPM_EVERYTHING, SERVERS, Era, Server, Transport
+from .peers import MADE, SERVERS, Era, Server, Transport
 from .raw import Raw, connected, member, parse
 from .runs import Place, no_process_left
 
@@ -42,6 +42,7 @@ REQUESTS: dict[str, list[tuple[str, Json]]] = {
         ("prompts/get", {"name": "test_prompt_with_image", "arguments": {}}),
     ],
     "sdk1": OWN,
+    "fastmcp2": OWN,
     "fastmcp4": OWN,
     "typescript2": OWN,
     "npm-everything": [
@@ -75,7 +76,7 @@ def said_directly() -> dict[tuple[str, Era, Transport], list[tuple[str, Any]]]:
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Place]]:
-    for needed in (LEGACY_BIN, NPM_EVERYTHING):
+    for needed in MADE:
         assert needed.exists(), f"{needed} is missing: run tests/environments/make.py"
     repository = tmp_path_factory.mktemp("repository")
     subprocess.run(["git", "init", "--quiet", str(repository)], check=True)

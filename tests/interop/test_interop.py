@@ -6,18 +6,19 @@ from collections.abc import Iterator
 import pytest
 
 from .features import PAGES, SPECIFICATION, Feature, differences, features
-from .peers import LEGACY_BIN, NPM_EVERYTHING, Cell, cells
-from .runs import Runs, no_process_left
+from .peers import MADE, Cell, cells
+from .runs import Json, Runs, no_process_left, play_features
 
+Records = list[list[Json]]
 WAIT_AT_MOST = 110
 TABLE = [(cell, number, feature) for cell in cells() for number, feature in enumerate(features(cell))]
 IDS = [f"{cell}-{number}-{feature.name}".replace(" ", "_") for cell, number, feature in TABLE]
 
 
 @pytest.fixture(scope="module")
-def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs[Records]]:
     """Those cells under way of which a test was selected."""
-    for needed in (LEGACY_BIN, NPM_EVERYTHING):
+    for needed in MADE:
         assert needed.exists(), f"{needed} is missing: run tests/environments/make.py"
     wanted = [
         item.callspec.params["cell"]
@@ -26,12 +27,12 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     ]
     repository = tmp_path_factory.mktemp("repository")
     subprocess.run(["git", "init", "--quiet", str(repository)], check=True)
-    with no_process_left(), Runs(dict.fromkeys(wanted), repository).under_way() as runs:
+    with no_process_left(), Runs(dict.fromkeys(wanted), repository, play_features).under_way() as runs:
         yield runs
 
 
 @pytest.mark.parametrize(("cell", "number", "feature"), TABLE, ids=IDS)
-def test_feature(runs: Runs, cell: Cell, number: int, feature: Feature) -> None:
+def test_feature(runs: Runs[Records], cell: Cell, number: int, feature: Feature) -> None:
     records = runs.result(cell, WAIT_AT_MOST)[number]
     for (step, expected), record in zip(feature.steps, records, strict=True):
         problems = list(differences({"timeout": None} | expected, record))

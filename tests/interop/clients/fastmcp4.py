@@ -4,14 +4,13 @@ import warnings
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import anyio
 from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
 from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
 from pydantic import BaseModel
 
 from .sdk2 import callbacks, dump, reference
-from .steps import Heard, Json, OnProgress, Peer, order, play, report
+from .steps import Heard, Json, OnProgress, Peer, play, run
 
 
 class FastMCP4(Peer):
@@ -52,9 +51,8 @@ class FastMCP4(Peer):
         }
 
 
-async def main() -> None:
+async def converse(target: Json, mode: str, steps: list[Json]) -> list[Json]:
     warnings.simplefilter("ignore", MCPDeprecationWarning)
-    target, mode, steps = order()
     heard = Heard()
     told = callbacks(heard)
 
@@ -79,9 +77,8 @@ async def main() -> None:
         log_handler=told["logging_callback"],
         message_handler=told["message_handler"],
     ) as client:
-        records = await play(FastMCP4(client), heard, steps)
-    report(records)
+        return await play(FastMCP4(client), heard, steps)
 
 
 if __name__ == "__main__":
-    anyio.run(main)
+    run(converse)

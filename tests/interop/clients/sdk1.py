@@ -4,13 +4,12 @@
 
 from contextlib import asynccontextmanager
 
-import anyio
 from mcp import ClientSession, McpError, StdioServerParameters, types
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from pydantic import TypeAdapter
 
-from .steps import Heard, Json, OnProgress, Peer, order, play, report
+from .steps import Heard, Json, OnProgress, Peer, play, run
 
 
 def dump(model) -> Json:  # noqa: ANN001
@@ -96,14 +95,12 @@ async def streams(target: Json):  # noqa: ANN201
             yield read, write
 
 
-async def main() -> None:
-    target, _, steps = order()
+async def converse(target: Json, mode: str, steps: list[Json]) -> list[Json]:
     heard = Heard()
     async with streams(target) as (read, write), ClientSession(read, write, **callbacks(heard)) as session:
         peer = Sdk1(session, await session.initialize())
-        records = await play(peer, heard, steps)
-    report(records)
+        return await play(peer, heard, steps)
 
 
 if __name__ == "__main__":
-    anyio.run(main)
+    run(converse)

@@ -14,7 +14,7 @@ from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
 from mcp.shared.subscriptions import event_to_notification
 from pydantic import BaseModel
 
-from .steps import Heard, Json, OnProgress, Peer, order, play, report
+from .steps import Heard, Json, OnProgress, Peer, play, run
 
 LISTEN = {
     "toolsListChanged": "tools_list_changed",
@@ -134,14 +134,12 @@ async def connected(target: Json, mode: str, heard: Heard) -> AsyncIterator[Sdk2
         group.cancel_scope.cancel()
 
 
-async def main() -> None:
+async def converse(target: Json, mode: str, steps: list[Json]) -> list[Json]:
     warnings.simplefilter("ignore", MCPDeprecationWarning)
-    target, mode, steps = order()
     heard = Heard()
     async with connected(target, mode, heard) as peer:
-        records = await play(peer, heard, steps)
-    report(records)
+        return await play(peer, heard, steps)
 
 
 if __name__ == "__main__":
-    anyio.run(main)
+    run(converse)

@@ -1,6 +1,6 @@
-// The conversation of both TypeScript clients: the same as steps.py, whose opening says what a step and a record are.
+// The conversations of both TypeScript clients: the same as steps.py, whose opening says what a step and a record are.
 import { createRequire } from "node:module";
-import { text } from "node:stream/consumers";
+import { createInterface } from "node:readline";
 
 // The packages are in tests/node, which is not above this file.
 export const require = createRequire(new URL("../../node/package.json", import.meta.url));
@@ -126,12 +126,15 @@ async function cancel(peer, heard, step) {
 }
 
 export async function main(connect) {
-  const { target, mode, steps } = JSON.parse(await text(process.stdin));
-  const heard = new Heard();
-  heard.begin({});
-  const peer = await connect(target, mode, heard);
-  const records = [];
-  for (const step of steps) records.push(await take(peer, heard, step));
-  await peer.close();
-  process.stdout.write(JSON.stringify(records), () => process.exit(0));
+  for await (const line of createInterface({ input: process.stdin })) {
+    const { target, mode, steps } = JSON.parse(line);
+    const heard = new Heard();
+    heard.begin({});
+    const peer = await connect(target, mode, heard);
+    const records = [];
+    for (const step of steps) records.push(await take(peer, heard, step));
+    await peer.close();
+    process.stdout.write(`${JSON.stringify(records)}\n`);
+  }
+  process.exit(0);
 }

@@ -1,5 +1,6 @@
-"""The conversation of every Python client here: steps come as JSON on stdin, a record of each goes to stdout.
+"""The conversations of every Python client here: each is a line of JSON on stdin, answered by a line on stdout.
 
+A line says with whom (`target`), in which of the client's modes, and the `steps`; the answer is a record of each.
 A step is a request: `method`, `params`, and what else is to happen: `progress` (ask for it), `pages` (follow the
 cursors), `until` (how many `progress`, `logs` or `heard` to wait for), `answer` (what the user does with a form),
 `cancel` (at the first progress; it names the tool that counts cancellations). A record is the `result` or `error`,
@@ -9,6 +10,7 @@ and what came meanwhile. `about` tells what was agreed. `steps.mjs` does the sam
 import json
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import anyio
@@ -179,11 +181,8 @@ async def _count(peer: Peer, tool: str | None) -> int:
     return int(result["structuredContent"]["cancelled"])
 
 
-def order() -> tuple[Json, str, list[Json]]:
-    """The target, the mode and the steps that the test wrote to stdin."""
-    given = json.load(sys.stdin)
-    return given["target"], given["mode"], given["steps"]
-
-
-def report(records: list[Json]) -> None:
-    print(json.dumps(records))
+def run(converse: Callable[[Json, str, list[Json]], Awaitable[list[Json]]]) -> None:
+    """Hold one conversation after the other, until stdin ends; what goes wrong ends the program."""
+    for line in sys.stdin:
+        given = json.loads(line)
+        print(json.dumps(anyio.run(converse, given["target"], given["mode"], given["steps"])), flush=True)
