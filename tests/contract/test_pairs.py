@@ -1,0 +1,41 @@
+"""Every front before every back, in both eras, by the contract that a user's own transport is checked by."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import uvloop
+
+from isthmus.testing import RULES, Era, Link, check_transport
+
+from .backs import BACKS
+from .fronts import FRONTS
+
+ERAS: tuple[Era, ...] = ("legacy", "modern")
+
+
+@asynccontextmanager
+async def pair(front: str, back: str) -> AsyncIterator[Link]:
+    async with BACKS[back]() as (target, accept), FRONTS[front](target) as connect:
+        yield Link(connect, accept)
+
+
+@pytest.mark.parametrize(("era", "rule"), [(era, rule) for era in ERAS for rule in RULES if era in RULES[rule].eras])
+@pytest.mark.parametrize("back", BACKS)
+@pytest.mark.parametrize("front", FRONTS)
+def test_a_pair(front: str, back: str, era: Era, rule: str) -> None:
+    """In memory the SDK rebuilds messages; over streamable HTTP every message of a client travels alone."""
+
+    async def main() -> None:
+        async with asyncio.timeout(60):
+            await check_transport(
+                lambda: pair(front, back),
+                era=era,
+                exact="memory" not in (front, back),
+                ordered="http" not in (front, back),
+                rules=[rule],
+            )
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
