@@ -91,6 +91,15 @@ class Response(NamedTuple):
         return [json.loads(line[6:]) for line in self.body.split(b"\n") if line.startswith(b"data: ")]
 
 
+class Frame(NamedTuple):
+    """One event: its text, and the fields that it has."""
+
+    text: str
+    data: str | None
+    id: str | None
+    retry: str | None
+
+
 class Peer:
     """One connection."""
 
@@ -133,15 +142,24 @@ class Peer:
         return piece
 
     async def event(self) -> Any:
-        """The next event of a streaming response; None at its end."""
+        """The next event's message, or a comment's text, of a streaming response; None at its end."""
+        while (event := await self.frame()) is not None:
+            if event.data:
+                return json.loads(event.data)
+            if event.id is None:
+                return event.text
+        return None
+
+    async def frame(self) -> "Frame | None":
+        """The next event of a streaming response, whatever it holds; None at its end."""
         while b"\n\n" not in self._rest:
             piece = await self.chunk()
             if not piece:
                 return None
             self._rest += piece
-        event, _, self._rest = self._rest.partition(b"\n\n")
-        data = [line[6:] for line in event.split(b"\n") if line.startswith(b"data: ")]
-        return json.loads(data[0]) if data else event.decode()
+        text, _, self._rest = self._rest.partition(b"\n\n")
+        fields = {name: value.strip() for name, _, value in (line.partition(":") for line in text.decode().split("\n"))}
+        return Frame(text.decode(), fields.get("data"), fields.get("id"), fields.get("retry"))
 
     async def ask(self, data: bytes, verb: str = "POST") -> Response:
         """Send a request and read its response."""

@@ -274,15 +274,17 @@ def test_unknown_parameter_headers_reach_the_back(served: Shell) -> None:
 
 
 def test_one_stream_a_session(served: Shell) -> None:
-    """Rows 45 and 46: the second is refused and the first goes on; a Last-Event-ID brings nothing back."""
+    """Rows 45 and 46: the second is refused and the first goes on; a strange Last-Event-ID brings nothing back."""
 
     async def scenario() -> None:
         id = await open_session(served.port)
-        get = http("GET", Mcp_Session_Id=id, Accept="text/event-stream", Last_Event_ID="7")
+        get = http("GET", Mcp_Session_Id=id, Accept="text/event-stream")
+        strange = http("GET", Mcp_Session_Id=id, Accept="text/event-stream", Last_Event_ID="7")
         async with connected(served.port) as first, connected(served.port) as second:
             first.send(get)
             assert (await first.head())[0] == 200
             assert (await second.ask(get)).status == 409
+            assert (await second.ask(strange)).status == 400
             strays = served.relay.sessions[-1].strays
             loop = served.serving.get_loop()
             loop.call_soon_threadsafe(strays.notify, b'{"jsonrpc":"2.0","method":"only"}')

@@ -44,3 +44,8 @@ def has_version_header(version: str) -> bool:
 def has_unaddressed_errors(version: str) -> bool:
     """Whether an error response may go without an id on stdio (2025-11-25 basic/index)."""
     return version >= "2025-11-25"
+
+
+def has_primers(version: str) -> bool:
+    """Whether a stream over HTTP begins with an event that has an id and no data (2025-11-25 basic/transports)."""
+    return version >= "2025-11-25"

@@ -22,6 +22,11 @@ def write_event(message: bytes, id: bytes | None = None) -> bytes:
     return b"event: message\nid: " + id + b"\ndata: " + message + b"\n\n"
 
 
+def write_primer(id: bytes, retry: int) -> bytes:
+    """An event without a message: its `id` lets the client resume the stream, after `retry` ms."""
+    return b"id: %b\nretry: %d\ndata:\n\n" % (id, retry)
+
+
 class EventTooLong(ValueError):
     """An event passed the bound."""
 

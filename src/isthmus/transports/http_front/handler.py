@@ -14,11 +14,13 @@ from isthmus.protocol.judge import ModernRequest, Refusal, judge_modern, meta_of
 from isthmus.protocol.methods import row_of
 from isthmus.protocol.names import CANCELLED, UNSUPPORTED_VERSION, VERSION_KEY
 from isthmus.protocol.subscriptions import closing_message
-from isthmus.protocol.versions import BATCHES, LEGACY, MODERN, Era, era_of
+from isthmus.protocol.versions import BATCHES, LEGACY, MODERN, Era, era_of, has_primers
 from isthmus.transports.http_front.access import Access, Gate
 from isthmus.transports.http_front.guard import Guard
-from isthmus.transports.http_front.port import JSON_LINES, BatchPort, GetPort, PostPort
+from isthmus.transports.http_front.port import JSON_LINES, BatchPort, CallPort, GetPort, PostPort
+from isthmus.transports.http_front.replay import Replay, Total
 from isthmus.transports.http_front.request import Admission, Request, Sink, is_json
+from isthmus.transports.http_front.stream import Stream
 from isthmus.types import Relay, Session
 from isthmus.version import PROXY_ID
 from isthmus.wire.codec import open_object, parse
@@ -40,20 +42,38 @@ _VERSION_IN_BODY: Final = VERSION_KEY.encode()
 _TOKEN_IN_QUERY: Final = re.compile(r"(?:^|&)(?:access_token|token|api_key|authorization)=", re.IGNORECASE)
 _ALLOW: Final = b"Allow: GET, POST, DELETE\r\n"
 _NO_SESSION: Final = "There is no session with this id, or it has ended. Start a new one with initialize."
+_NO_EVENT: Final = (
+    "This Last-Event-ID is of no stream of this session, or of one that ended too long ago. Call again, or open the "
+    "session's stream without it."
+)
 _REMEMBERED: Final = 256
 
 
 class _Session:
     """A legacy client's session, as this front keeps it."""
 
-    __slots__ = ("get", "in_flight", "principal", "session", "used")
+    __slots__ = ("get", "in_flight", "principal", "replay", "session", "used")
 
-    def __init__(self, session: Session, get: GetPort, now: float, principal: str | None) -> None:
+    def __init__(
+        self, session: Session, get: GetPort, replay: Replay[Stream], now: float, principal: str | None
+    ) -> None:
         self.session = session
         self.principal = principal
         self.get = get
+        self.replay = replay
         self.used = now
         self.in_flight = 0
+
+    def is_idle(self, since: float) -> bool:
+        """Whether nothing has happened in it since then, and nothing waits for its client to come back."""
+        if self.in_flight or self.get.is_open or self.used > since:
+            return False
+        return not any(stream.is_missed for stream in self.replay.tracks.values())
+
+    def close(self) -> None:
+        """It is over: its stream ends, nothing of it is kept."""
+        self.get.close()
+        self.replay.close()
 
 
 class Handler:
@@ -85,6 +105,7 @@ class Handler:
         self._listening: dict[PostPort, tuple[asyncio.Task[Any], bytes]] = {}
         self._accepts: dict[str | None, tuple[bool, bool]] = {}
         self._opening = 0
+        self._kept = Total()
         self._loop = asyncio.get_running_loop()
         self.is_draining = False
 
@@ -154,8 +175,11 @@ class Handler:
         over: list[Session] = []
         for id, kept in list(self._sessions.items()):
             kept.get.tick(now)
-            if kept.in_flight == 0 and not kept.get.is_open and now - kept.used > self._relay.limits.session_idle:
-                over.append(self._sessions.pop(id).session)
+            kept.replay.expire(now)
+            if kept.is_idle(now - self._relay.limits.session_idle):
+                del self._sessions[id]
+                kept.close()
+                over.append(kept.session)
         return over
 
     def drain(self) -> None:
@@ -291,11 +315,11 @@ class Handler:
             code, why = METHOD_NOT_FOUND, f"Method not found: {message.method} can't be called in this session."
             sink.respond(200, JSON_LINES + lines, error_message(message.id, code, why))
             return
-        port = PostPort(sink, streams, lines, kept.used, self._ports)
+        port = CallPort(sink, streams, lines, kept.used, self._ports, kept.replay)
         try:
             await self._in_session(kept, message, port)
         finally:
-            port.close()
+            port.finish()
 
     async def _in_session(self, kept: _Session, message: Envelope, to: PostPort | BatchPort) -> None:
         kept.in_flight += 1
@@ -311,7 +335,8 @@ class Handler:
             body = error_message(message.id, INTERNAL_ERROR, why)
             sink.respond(503, JSON_LINES + lines + b"Retry-After: 5\r\n", body)
             return
-        get = GetPort()
+        replay: Replay[Stream] = Replay(secrets.token_hex(3).encode(), self._kept)
+        get = GetPort(replay)
         self._opening += 1
         try:
             session, answer = await self._relay.open_session(message, get)
@@ -323,7 +348,8 @@ class Handler:
             self._opening -= 1
         now = asyncio.get_running_loop().time()
         id = secrets.token_urlsafe(24)
-        self._sessions[id] = _Session(session, get, now, request.principal)
+        replay.primes = has_primers(session.version)
+        self._sessions[id] = _Session(session, get, replay, now, request.principal)
         lines += b"Mcp-Session-Id: " + id.encode() + b"\r\n"
         PostPort(sink, streams, lines, now, self._ports).answer(answer, 200)
 
@@ -340,7 +366,7 @@ class Handler:
         requests = [each for each in envelopes if each.kind is Kind.REQUEST]
         malformed = [each for each in messages if isinstance(each, Malformed)]
         nested = len(messages) - len(envelopes) - len(malformed)
-        port = PostPort(sink, streams, lines, self._loop.time(), self._ports)
+        port = CallPort(sink, streams, lines, self._loop.time(), self._ports, kept.replay)
         to = BatchPort(port, len(requests) + len(malformed) + nested)
         if not requests and not malformed and not nested:
             sink.respond(202, lines, b"")
@@ -356,7 +382,7 @@ class Handler:
         try:
             await asyncio.gather(*(self._in_session(kept, each, to) for each in requests))
         finally:
-            port.close()
+            port.finish()
 
     # -- GET and DELETE ---------------------------------------------------------------------------------------------
 
@@ -372,7 +398,7 @@ class Handler:
             _refuse(sink, 404, INVALID_REQUEST, _NO_SESSION, lines)
         elif request.verb == "DELETE":
             del self._sessions[id]
-            kept.get.close()
+            kept.close()
             sink.respond(200, lines, b"")
             await self._relay.end_session(kept.session)
         else:
@@ -381,14 +407,28 @@ class Handler:
     async def _get(self, kept: _Session, request: Request, sink: Sink, lines: bytes) -> None:
         if not self._accepted(request.headers.get("accept"))[1]:
             _refuse(sink, 406, INVALID_REQUEST, "The Accept header must list text/event-stream.", lines)
+        elif last := request.headers.get("last-event-id"):
+            await self._resume(kept, last, sink, lines)
         elif kept.get.is_open:
             _refuse(sink, 409, INVALID_REQUEST, "This session's stream is open already; there is one at a time.", lines)
         elif self.is_draining:
             why = "The proxy is about to stop. Try again later."
             _refuse(sink, 503, INTERNAL_ERROR, why, lines + b"Retry-After: 5\r\n")
         else:
-            await kept.get.serve(sink, lines, asyncio.get_running_loop().time())
-            kept.used = asyncio.get_running_loop().time()
+            await kept.get.serve(sink, lines)
+            kept.used = self._loop.time()
+
+    async def _resume(self, kept: _Session, last: str, sink: Sink, lines: bytes) -> None:
+        """ "Resumption is always via HTTP GET with `Last-Event-ID`" (2025-11-25 basic/transports)."""
+        kept.used = self._loop.time()
+        found = kept.replay.find(last)
+        if found is None:
+            _refuse(sink, 400, INVALID_REQUEST, _NO_EVENT, lines)
+        elif kept.get.has(found[0]):
+            await kept.get.serve(sink, lines, found[1])
+        else:
+            await found[0].serve(sink, lines, found[1])
+        kept.used = self._loop.time()
 
     def _find(self, id: str, request: Request) -> _Session | None:
         """The session of this id; one that another principal opened is none, to the byte."""

@@ -2,19 +2,17 @@
 
 import asyncio
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from isthmus import limits
+from isthmus.transports.http_front.replay import Replay
 from isthmus.transports.http_front.request import Sink
+from isthmus.transports.http_front.stream import STREAM_LINES, Stream
 from isthmus.wire.sse import COMMENT, write_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-STREAM_LINES: Final = (
-    b"Content-Type: text/event-stream\r\nCache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n"
-)
 JSON_LINES: Final = b"Content-Type: application/json\r\n"
 
 
@@ -46,7 +44,7 @@ class PostPort:
     def notify(self, message: bytes) -> None:
         if self._streams and not self._is_done:
             self._begin()
-            self._sink.write(write_event(message))
+            self._say(message)
 
     def answer(self, message: bytes, status: int) -> None:
         if self._is_done:
@@ -55,8 +53,8 @@ class PostPort:
         if self._wants_stream and not self._has_begun and status < 300:
             self._begin()
         if self._has_begun:
-            self._sink.write(write_event(message))
-            self._sink.end()
+            self._say(message)
+            self._end()
         else:
             self._sink.respond(status, JSON_LINES + self._lines if self._lines else JSON_LINES, message)
 
@@ -71,7 +69,7 @@ class PostPort:
                 return
             if not self._has_begun:
                 self._sink.begin(200, STREAM_LINES + self._lines)
-            self._sink.end()
+            self._end()
 
     def close(self) -> None:
         """Nothing more is to come."""
@@ -93,7 +91,7 @@ class PostPort:
         """Keep an idle stream open; a call that takes long becomes a stream, so that it can be kept open."""
         if self._streams and not self._is_done and now - self._since >= limits.KEEP_ALIVE_COMMENT:
             self._begin()
-            self._sink.write(COMMENT)
+            self._comment()
             self._since = now
 
     def _begin(self) -> None:
@@ -102,49 +100,126 @@ class PostPort:
             self._has_begun = True
             self._sink.begin(200, STREAM_LINES + self._lines)
 
+    def _say(self, message: bytes) -> None:
+        self._sink.write(write_event(message))
+
+    def _comment(self) -> None:
+        self._sink.write(COMMENT)
+
+    def _end(self) -> None:
+        self._sink.end()
+
+
+class CallPort(PostPort):
+    """The response to a POST in a legacy session. Its stream has ids and can be resumed: see `stream`.
+
+    Args:
+        sink: the response.
+        streams: whether the client accepts `text/event-stream`; if not, only the answer reaches it.
+        lines: header lines of the response.
+        now: the loop's time.
+        among: the ports that are open; it is one of them until it is done.
+        replay: what is kept of the session.
+    """
+
+    __slots__ = ("_replay", "_stream")
+
+    def __init__(
+        self, sink: Sink, streams: bool, lines: bytes, now: float, among: "set[PostPort]", replay: Replay[Stream]
+    ) -> None:
+        super().__init__(sink, streams, lines, now, among)
+        self._replay = replay
+        self._stream: Stream | None = None
+
+    def stream(self) -> None:
+        """The back streams. Where there are primers the stream begins at once: from then on it can be resumed."""
+        super().stream()
+        if self._replay.primes and self._wants_stream and not self._is_done:
+            self._begin()
+
+    async def drain(self) -> None:
+        if self._stream is not None:
+            await self._stream.drain()
+
+    def finish(self) -> None:
+        """Nothing more is to come, answered or not."""
+        self.close()
+        if self._stream is not None:
+            self._end()
+
+    def _begin(self) -> None:
+        self._since = asyncio.get_running_loop().time()
+        if self._stream is None and not self._sink.is_closed:  # else nobody has an id to come back with
+            self._has_begun = True
+            self._stream = Stream(self._replay)
+            self._stream.begin(self._sink, self._lines)
+
+    def _say(self, message: bytes) -> None:
+        if self._stream is not None:
+            self._stream.say(message, self._since)
+
+    def _comment(self) -> None:
+        if self._stream is not None:
+            self._stream.comment()
+
+    def _end(self) -> None:
+        if self._stream is None:
+            self._sink.end()
+        else:
+            self._stream.finish(asyncio.get_running_loop().time())
+
 
 class GetPort:
-    """A legacy session's GET stream; what comes while it is closed waits, up to a bound, the oldest dropped first."""
+    """A legacy session's GET stream; what comes while it is closed waits, up to a bound, the oldest dropped first.
 
-    __slots__ = ("_closed", "_since", "_sink", "_waiting", "dropped")
+    Args:
+        replay: what is kept of the session.
+    """
 
-    def __init__(self) -> None:
-        self._sink: Sink | None = None
-        self._closed: asyncio.Future[None] | None = None
+    __slots__ = ("_loop", "_replay", "_since", "_stream", "_waiting", "dropped")
+
+    def __init__(self, replay: Replay[Stream]) -> None:
+        self._replay = replay
+        self._stream: Stream | None = None
         self._waiting: deque[bytes] = deque()
+        self._loop = asyncio.get_running_loop()
         self._since = 0.0
         self.dropped = 0
 
     @property
     def is_open(self) -> bool:
         """Whether the client reads the stream now."""
-        return self._sink is not None and not self._sink.is_closed
+        return self._stream is not None and self._stream.is_open
 
-    async def serve(self, sink: Sink, lines: bytes, now: float) -> None:
-        """The client opened the stream; returns when it is closed from either side, after `limits.LISTEN` at most."""
-        closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._sink, self._closed, self._since = sink, closed, now
-        sink.gone = lambda: _resolve(closed)
-        sink.begin(200, STREAM_LINES + lines)
+    def has(self, stream: Stream) -> bool:
+        """Whether this is its stream."""
+        return stream is self._stream
+
+    async def serve(self, sink: Sink, lines: bytes, after: int | None = None) -> None:
+        """The client opens the stream; returns when it is closed from either side, after `limits.LISTEN` at most.
+
+        Args:
+            sink: the response.
+            lines: header lines of the response.
+            after: the number of the last event that the client has had; None if it does not resume.
+        """
+        self._since = self._loop.time()
+        if self._stream is None:
+            self._stream = Stream(self._replay)
+        last = self._stream.last
         while self._waiting:
-            sink.write(write_event(self._waiting.popleft()))
-        with suppress(TimeoutError):
-            async with asyncio.timeout(limits.LISTEN):
-                await closed
-        if self._sink is sink:
-            self.close()
+            self._stream.say(self._waiting.popleft(), self._since)
+        await self._stream.serve(sink, lines, last if after is None else after)
 
     def close(self) -> None:
-        """End the stream, if it is open."""
-        if self._sink is not None and self._closed is not None:
-            self._sink.end()
-            self._sink = None
-            _resolve(self._closed)
+        """End the connection, if there is one."""
+        if self._stream is not None:
+            self._stream.close()
 
     def notify(self, message: bytes) -> None:
-        if self._sink is not None and not self._sink.is_closed:
-            self._since = asyncio.get_running_loop().time()
-            self._sink.write(write_event(message))
+        if self._stream is not None and self._stream.is_open:
+            self._since = self._loop.time()
+            self._stream.say(message, self._since)
             return
         self._waiting.append(message)
         if len(self._waiting) > limits.PENDING_STRAYS:
@@ -161,13 +236,13 @@ class GetPort:
         """No request is answered here."""
 
     async def drain(self) -> None:
-        if self._sink is not None:
-            await self._sink.drain()
+        if self._stream is not None:
+            await self._stream.drain()
 
     def tick(self, now: float) -> None:
         """Keep the stream open."""
-        if self._sink is not None and now - self._since >= limits.KEEP_ALIVE_COMMENT:
-            self._sink.write(COMMENT)
+        if self._stream is not None and now - self._since >= limits.KEEP_ALIVE_COMMENT:
+            self._stream.comment()
             self._since = now
 
 
@@ -203,8 +278,3 @@ class BatchPort:
     async def drain(self) -> None:
         if self._port is not None:
             await self._port.drain()
-
-
-def _resolve(future: "asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)
