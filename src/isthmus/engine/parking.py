@@ -1,8 +1,7 @@
 """A modern client's call at a legacy back, from its first request to its last retry.
 
-The call runs in a leased session as a legacy client's would. `Parked` is the port of that call: what comes there goes
-to the request of the modern client that is open at the moment (the first one, or a retry); while none is open the call
-is *parked*, and what comes is kept, within bounds.
+The call runs in a leased session as a legacy client's would. `Parked` is the port of that call, and does what the
+machine in `protocol/exchange` says.
 """
 
 import asyncio
@@ -16,6 +15,7 @@ from msgspec import Raw
 from isthmus import limits
 from isthmus.protocol import edits
 from isthmus.protocol.crossings import legacy_front, modern_front
+from isthmus.protocol.exchange import MOVES, Do, Event, State
 from isthmus.protocol.judge import ModernRequest
 from isthmus.protocol.names import CANCELLED, LOG_LEVEL_KEY, MESSAGE, PROGRESS, PROGRESS_KEY, STATUS_OF_CODE
 from isthmus.transports.http_back import error_code
@@ -56,6 +56,19 @@ class Visit:
             self.port.answer(message, status)
 
 
+class Question:
+    """A question of the back: its id in the session, as text and as a key, its method and opened parameters."""
+
+    __slots__ = ("id", "key", "method", "params")
+
+    def __init__(self, envelope: Envelope) -> None:
+        self.id: bytes = envelope.id or b"null"
+        self.key = envelope.key or 0
+        self.method = envelope.method
+        raw = envelope.members.get("params")
+        self.params: Members = (open_object(raw) if raw is not None else None) or {}
+
+
 class Parked:
     """One call at a legacy back (`types.Port`), which may outlive the request that began it.
 
@@ -63,65 +76,63 @@ class Parked:
         back: the back.
         request: the first request of the client.
         lease: the session that the call runs in.
+        id: the call's id in that session.
         digest: what the request asks for; every retry must ask for the same.
     """
 
-    def __init__(self, back: "Back", request: ModernRequest, lease: "Lease[Opened]", digest: str) -> None:
+    is_open = False
+
+    def __init__(self, back: "Back", request: ModernRequest, lease: "Lease[Opened]", id: int, digest: str) -> None:
         self.name = secrets.token_urlsafe(12)
-        self.id = b""
-        """The id of the call in its session."""
+        self.id = str(id).encode()
         self.principal = request.principal or ""
         self.digest = digest
         self.round = 0
-        self.questions: dict[str, tuple[int | str, bytes, str, Members]] = {}
-        """By the key a question is asked under: its id in the session, as a key and as text, method and parameters."""
+        self.state = State.OPEN
+        self.questions: dict[str, Question] = {}
+        """The questions that are out, by the key each is asked under."""
+        self.park: Callable[[Visit], None] = _nothing
+        """Called with the open request when there are questions to answer it with."""
+        self.session = lease.session.session
+        self.late = 0
         self._back = back
         self._lease = lease
-        self.session = lease.session.session
-        self._method = request.row.name
-        self._may_ask = request.row.may_ask
+        self._row = request.row
         self._visit: Visit | None = None
-        self._kept: deque[bytes] = deque(maxlen=limits.PARKED_KEPT)
+        self._kept: deque[Envelope] = deque(maxlen=limits.PARKED_KEPT)
         self._final: tuple[bytes, int] | None = None
-        self._showing: asyncio.Handle | None = None
-        self.show: Callable[[], None] = _nothing
-        """Called when there are questions to show to the client."""
 
-    # -- the modern side --------------------------------------------------------------------------------------------
+    # -- the client's side ------------------------------------------------------------------------------------------
 
-    @property
-    def visit(self) -> Visit | None:
-        """The open request, if there is one."""
-        return self._visit
-
-    def attend(self, visit: Visit) -> None:
-        """A request of the client is open: give it what was kept, and the answer if it is there."""
+    def begin(self, visit: Visit) -> None:
+        """The first request is open."""
         self._visit = visit
+
+    def retry(self, visit: Visit, answers: Mapping[str, Raw]) -> list[Envelope]:
+        """The client called again; its answers as the session takes them, unknown ones ignored."""
+        taken = [(self.questions.pop(key), raw) for key, raw in answers.items() if key in self.questions]
+        self._visit = visit
+        if self._move(Event.RETRIED) is Do.DELIVER:
+            self._give()
+            return []
         kept, self._kept = list(self._kept), deque(maxlen=limits.PARKED_KEPT)
-        for message in kept:
-            self.notify(message)
-        if self._final is not None:
-            self._give(*self._final)
-        elif self.questions:
-            self._show_soon()
+        for envelope in kept:
+            self._pass_on(envelope, visit)
+        if self.questions and self._move(Event.ASKED) is Do.ASSEMBLE:
+            asyncio.get_running_loop().call_soon(self._assembled)
+        return [_answer(question, raw) for question, raw in taken]
 
-    def detach(self) -> Visit | None:
-        """No request is open any more; the one that was."""
-        visit, self._visit = self._visit, None
-        return visit
+    def leave(self, visit: Visit) -> None:
+        """The client gave a request up; if it is the open one, the call is cancelled."""
+        if self._visit is visit:
+            self._visit = None
+            self._end(Event.LEFT)
 
-    def take_answers(self, answers: Mapping[str, Raw]) -> list[Envelope]:
-        """The client's answers to questions that are out, as the session takes them; unknown keys are ignored."""
-        taken = []
-        for key, raw in answers.items():
-            question = self.questions.pop(key, None)
-            if question is not None:
-                taken.append(_answer(question[0], question[1], raw))
-        return taken
+    def expire(self) -> None:
+        """No retry came in time."""
+        self._end(Event.EXPIRED)
 
-    # -- the legacy side (`types.Port`) -----------------------------------------------------------------------------
-
-    is_open = False
+    # -- the back's side (`types.Port`) -----------------------------------------------------------------------------
 
     def notify(self, message: bytes) -> None:
         """A notification or a question of the back."""
@@ -132,19 +143,20 @@ class Parked:
             self._asked(envelope)
         elif envelope.method == CANCELLED:
             self._withdrawn(envelope)
-        elif self._visit is None:
-            self._kept.append(message)
         else:
-            self._pass_on(envelope, self._visit)
+            do = self._move(Event.SAID)
+            if do is Do.PASS and self._visit is not None:
+                self._pass_on(envelope, self._visit)
+            elif do is Do.KEEP:
+                self._kept.append(envelope)
 
     def answer(self, message: bytes, status: int) -> None:
         """The back's final answer, or why there is none."""
         self.questions.clear()
         self._lease.release()
-        if self._visit is None:
-            self._final = (message, status)
-        else:
-            self._give(message, status)
+        self._final = message, status
+        if self._move(Event.FINISHED) is Do.GIVE:
+            self._give()
 
     def stream(self) -> None:
         """The back answers with a stream; the client gets one when there is something to stream."""
@@ -160,63 +172,79 @@ class Parked:
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
+    def _move(self, event: Event) -> Do:
+        do, self.state = MOVES[self.state][event]
+        if do in (Do.LATE, Do.WRONG):
+            self.late += 1
+        assert do is not Do.BUG, f"{event} in {self.state}"
+        return do
+
     def _asked(self, envelope: Envelope) -> None:
-        session = self.session
-        id = envelope.id or b"null"
-        if envelope.method == "ping":
-            self._back.tasks.start(session.answer(_parsed(result_message(id, {}))))
+        question = Question(envelope)
+        if question.method == "ping":
+            self._reply(result_message(question.id, {}))
             return
-        params = (open_object(envelope.members["params"]) if "params" in envelope.members else None) or {}
-        if not self._may_ask:
-            why = f"Method not found: no {envelope.method} can be asked in the middle of {self._method}."
-            self._back.tasks.start(session.answer(_parsed(error_message(id, METHOD_NOT_FOUND, why))))
+        if not self._row.may_ask:
+            why = f"Method not found: no {question.method} can be asked in the middle of {self._row.name}."
+            self._reply(error_message(question.id, METHOD_NOT_FOUND, why))
             return
-        self.questions[secrets.token_urlsafe(6)] = (envelope.key or 0, id, envelope.method, params)
-        if self._visit is not None:
-            self._show_soon()
+        do = self._move(Event.ASKED)
+        if do in (Do.ASSEMBLE, Do.HOLD):
+            self.questions[secrets.token_urlsafe(6)] = question
+            if do is Do.ASSEMBLE:
+                asyncio.get_running_loop().call_soon(self._assembled)
+        else:
+            why = f"Method not found: the call in which {question.method} was asked has ended."
+            self._reply(error_message(question.id, METHOD_NOT_FOUND, why))
 
-    def _show_soon(self) -> None:
-        """Questions that come together are asked together."""
-        if self._showing is None:
-            self._showing = asyncio.get_running_loop().call_soon(self._show)
-
-    def _show(self) -> None:
-        self._showing = None
-        if self._visit is None:
+    def _assembled(self) -> None:
+        """The questions that came together are asked together, as far as the client may be asked."""
+        visit = self._visit
+        if visit is None:
             return
-        for key, (_, id, method, params) in list(self.questions.items()):
-            refused = modern_front.why_not_asked(method, _decoded(params), self._visit.capabilities)
+        for key, question in list(self.questions.items()):
+            refused = modern_front.why_not_asked(question.method, _decoded(question.params), visit.capabilities)
             if refused is not None:
                 del self.questions[key]
-                self._back.tasks.start(self.session.answer(_parsed(error_message(id, *refused))))
-        if self.questions:
-            self.show()
+                self._reply(error_message(question.id, *refused))
+        if self._move(Event.ASSEMBLED if self.questions else Event.EMPTIED) is Do.PARK:
+            self._visit = None
+            self.park(visit)
 
     def _withdrawn(self, envelope: Envelope) -> None:
         raw = edits.param(envelope, "requestId")
         id = identify(raw) if raw is not None else None
-        for key, question in list(self.questions.items()):
-            if question[0] == id:
-                del self.questions[key]
+        if self._move(Event.WITHDRAWN) is Do.FORGET:
+            self.questions = {key: each for key, each in self.questions.items() if each.key != id}
 
     def _pass_on(self, envelope: Envelope, visit: Visit) -> None:
         if envelope.method == PROGRESS:
             if visit.token is None:
                 return
             edits.set_param(envelope, PROGRESS_KEY, bytes(visit.token))
-        elif (
-            envelope.method == MESSAGE and not _is_wanted(envelope, visit.level)
-        ) or envelope.method == "notifications/elicitation/complete":
+        is_unwanted = envelope.method == MESSAGE and not _is_wanted(envelope, visit.level)
+        if is_unwanted or envelope.method == modern_front.ELICITATION_COMPLETE:
             return
         visit.port.notify(one_line(close_object(envelope.members)))
 
-    def _give(self, message: bytes, status: int) -> None:
+    def _give(self) -> None:
         """Answer the open request with the back's final answer."""
-        visit = self.detach()
-        if visit is None:
-            return
-        info = self._back.server_info.raw if self._back.server_info is not None else None
-        visit.answer(*modern_answer(message, status, self._method, visit.id, info))
+        visit, self._visit = self._visit, None
+        if visit is not None and self._final is not None:
+            info = self._back.server_info.raw if self._back.server_info is not None else None
+            visit.answer(*modern_answer(*self._final, self._row.name, visit.id, info))
+
+    def _end(self, event: Event) -> None:
+        do = self._move(event)
+        if do is Do.CANCEL:
+            self._back.tasks.start(self.session.notify(_cancelled(self.id)))
+        if do in (Do.CANCEL, Do.DROP):
+            self._final = None
+            self._kept.clear()
+
+    def _reply(self, message: bytes) -> None:
+        """Answer a question of the back's ourselves."""
+        self._back.tasks.start(self.session.answer(_parsed(message)))
 
 
 def modern_answer(message: bytes, status: int, method: str, id: bytes, info: Raw | None) -> tuple[bytes, int]:
@@ -233,12 +261,12 @@ def modern_answer(message: bytes, status: int, method: str, id: bytes, info: Raw
     return one_line(edits.with_id(envelope, id)), STATUS_OF_CODE.get(error_code(envelope) or 0, 200)
 
 
-def cancelled(id: bytes) -> Envelope:
+def _cancelled(id: bytes) -> Envelope:
     """The notification that cancels the request with this id."""
     return _parsed(notification_message(CANCELLED, {"requestId": Raw(id)}))
 
 
-def _nothing() -> None:
+def _nothing(visit: Visit) -> None:
     """Nobody is told."""
 
 
@@ -250,9 +278,9 @@ def _is_wanted(envelope: Envelope, level: str | None) -> bool:
     return said not in legacy_front.LEVELS or legacy_front.LEVELS.index(said) >= legacy_front.LEVELS.index(level)
 
 
-def _answer(key: int | str, id: bytes, result: Raw) -> Envelope:
-    members: Members = {"jsonrpc": Raw(b'"2.0"'), "id": Raw(id), "result": result}
-    return Envelope(Kind.ANSWER, members, "", id, key)
+def _answer(question: Question, result: Raw) -> Envelope:
+    members: Members = {"jsonrpc": Raw(b'"2.0"'), "id": Raw(question.id), "result": result}
+    return Envelope(Kind.ANSWER, members, "", question.id, question.key)
 
 
 def _parsed(message: bytes) -> Envelope:

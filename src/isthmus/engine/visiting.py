@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Raw
 
 from isthmus import limits
-from isthmus.engine.parking import Parked, Visit, cancelled
+from isthmus.engine.parking import Parked, Visit
 from isthmus.engine.sharing import Opened
 from isthmus.errors import Fault, FrontFault
 from isthmus.pool.policy import Bounds, Isolation, Key
@@ -63,7 +63,7 @@ class Visiting:
         bounds = Bounds(limits.BACK_SESSIONS, back.limits.session_idle, warm)
         self.pool: Pool[Opened] = Pool(self._connect, _end, back.tasks.start, isolation, bounds)
         self._openings: dict[Key, dict[str, Any]] = {}
-        self._parked: dict[str, tuple[Parked, int, asyncio.TimerHandle]] = {}
+        self._parked: dict[str, tuple[Parked, asyncio.TimerHandle]] = {}
         self._ids: Correlator[None] = Correlator()
         self._sealing: Seal | None = None
 
@@ -87,7 +87,7 @@ class Visiting:
 
     async def close(self) -> None:
         """End every parked call and every session."""
-        for _, _, timer in self._parked.values():
+        for _, timer in self._parked.values():
             timer.cancel()
         self._parked.clear()
         await self.pool.close()
@@ -132,57 +132,40 @@ class Visiting:
         lease = await self._lease(request, is_exclusive=row.may_ask and may_be_asked)
         try:
             await self._set_level(lease.session, request)
-            parked = Parked(self._back, request, lease, digest(row.name, request.params) if row.may_ask else "")
+            id = self._ids.mint()
+            parked = Parked(self._back, request, lease, id, digest(row.name, request.params) if row.may_ask else "")
         except BaseException:
             lease.release()
             raise
-        parked.show = partial(self._show, parked)
-        id = self._ids.mint()
-        parked.id = str(id).encode()
+        parked.park = partial(self._park, parked)
         visit = Visit(request, port)
-        parked.attend(visit)
+        parked.begin(visit)
         if row.may_ask and lease.is_exclusive:
             for question in lease.session.take_questions():
                 parked.notify(question)
         self._back.tasks.start(parked.session.request(modern_front.legacy_request(request, id), parked))
-        await self._attend(parked, visit)
+        await _attend(parked, visit)
 
     async def _resume(self, request: ModernRequest, port: Port) -> None:
         parked = self._redeem(request)
         answers = modern_front.read_answers(request)
         if answers is None:
             raise FrontFault('"inputResponses" must be an object of objects.', code=INVALID_PARAMS)
-        self._parked.pop(parked.name)[2].cancel()
+        self._parked.pop(parked.name)[1].cancel()
         visit = Visit(request, port)
-        taken = parked.take_answers(answers)
-        parked.attend(visit)
-        for each in taken:
+        for each in parked.retry(visit, answers):
             await parked.session.answer(each)
-        await self._attend(parked, visit)
+        await _attend(parked, visit)
 
-    async def _attend(self, parked: Parked, visit: Visit) -> None:
-        """Wait until the request is answered; a client that leaves cancels the call."""
-        try:
-            await visit.ended
-        except asyncio.CancelledError:
-            if parked.visit is visit:
-                parked.detach()
-                self._back.tasks.start(parked.session.notify(cancelled(parked.id)))
-            raise
-
-    def _show(self, parked: Parked) -> None:
-        """Answer the open request with the questions, and park the call."""
-        visit = parked.detach()
-        if visit is None:
-            return
+    def _park(self, parked: Parked, visit: Visit) -> None:
+        """Answer the open request with the questions and a sealed state."""
         loop = asyncio.get_running_loop()
         parked.round += 1
         expires = loop.time() + self._back.limits.parked
         ticket = Ticket(parked.name, parked.round, parked.principal, parked.digest, expires)
         state = self._seal().close(ticket, secrets.token_bytes(NONCE_BYTES))
-        timer = loop.call_at(expires, self._expire, parked)
-        self._parked[parked.name] = parked, parked.round, timer
-        questions = {key: (method, params) for key, (_, _, method, params) in parked.questions.items()}
+        self._parked[parked.name] = parked, loop.call_at(expires, self._expire, parked)
+        questions = {key: (each.method, each.params) for key, each in parked.questions.items()}
         result = modern_front.input_required(questions, state, self._info())
         visit.answer(one_line(result_message(visit.id, result)), 200)
 
@@ -194,7 +177,7 @@ class Visiting:
         """
         state = string(request.params["requestState"])
         ticket = self._seal().open(state) if state is not None else None
-        parked, round_, _ = self._parked.get(ticket.exchange, (None, 0, None)) if ticket else (None, 0, None)
+        parked = self._parked[ticket.exchange][0] if ticket is not None and ticket.exchange in self._parked else None
         why = ""
         if ticket is None:
             why = "it was not made by this proxy, or was changed"
@@ -204,7 +187,7 @@ class Visiting:
             why = "it belongs to a request with another method or other parameters"
         elif asyncio.get_running_loop().time() >= ticket.expires:
             why = "it has expired"
-        elif parked is None or round_ != ticket.round:
+        elif parked is None or parked.round != ticket.round:
             why = "it was used already, or its call has ended"
         if why or parked is None:
             raise FrontFault(f"The requestState can't be redeemed: {why}. Make the call anew.", code=INVALID_PARAMS)
@@ -213,7 +196,7 @@ class Visiting:
     def _expire(self, parked: Parked) -> None:
         """No retry came in time."""
         self._parked.pop(parked.name, None)
-        self._back.tasks.start(parked.session.notify(cancelled(parked.id)))
+        parked.expire()
 
     def _seal(self) -> Seal:
         if self._sealing is None:
@@ -264,6 +247,15 @@ class Visiting:
         for uri in uris:
             await self._ask(lease.session, "resources/unsubscribe", {"uri": uri})
         lease.release()
+
+
+async def _attend(parked: Parked, visit: Visit) -> None:
+    """Wait until the request is answered; a client that leaves cancels the call."""
+    try:
+        await visit.ended
+    except asyncio.CancelledError:
+        parked.leave(visit)
+        raise
 
 
 class _Box:

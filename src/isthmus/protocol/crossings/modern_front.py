@@ -36,6 +36,9 @@ QUESTIONS: Final = {
 }
 """What a legacy back may ask in the middle of a call, and the capability that a client declares for it."""
 
+ELICITATION_COMPLETE: Final = "notifications/elicitation/complete"
+"""A legacy back's word that the user is done with a URL; modern clients don't know it."""
+
 _RESOURCE_NOT_FOUND: Final = -32002
 _UNDEFINED: Final = range(-32099, -32022)
 """Codes that MCP keeps for itself and 2026-07-28 gives no meaning."""
