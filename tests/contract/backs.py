@@ -103,9 +103,8 @@ async def stdio_back() -> AsyncIterator[tuple[Target, Accept]]:
         accepted.put_nowait(LineEnd(reader, writer))
 
     server = await asyncio.start_server(take, "127.0.0.1", 0, limit=_LIMIT)
-    port = server.sockets[0].getsockname()[1]
     try:
-        yield Launch("back", (sys.executable, "-I", "-S", _BRIDGE, str(port))), accepted.get
+        yield Launch("back", (sys.executable, "-I", "-S", _BRIDGE, str(_port(server)))), accepted.get
     finally:
         server.close()
         for writer in writers:
@@ -257,10 +256,89 @@ async def http_back() -> AsyncIterator[tuple[Target, Accept]]:
     back = HttpServer()
     server = await asyncio.start_server(back.serve, "127.0.0.1", 0, limit=_LIMIT)
     try:
-        yield HttpTarget("back", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"), back.accepted.get
+        yield HttpTarget("back", f"http://127.0.0.1:{_port(server)}/mcp", kind="http"), back.accepted.get
     finally:
         server.close()
         back.die()
 
 
-BACKS: Final[dict[str, Back]] = {"stdio": stdio_back, "http": http_back, "memory": memory_back}
+# -- HTTP+SSE ---------------------------------------------------------------------------------------------------------
+
+
+class SseEnd:
+    """One client's stream of events, and what it sends."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self.came: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    async def send(self, message: bytes) -> None:
+        event = b"event: message\ndata: " + message + b"\n\n"
+        self._writer.write(b"%x\r\n%b\r\n" % (len(event), event))
+        await self._writer.drain()
+
+    async def receive(self) -> bytes | None:
+        return await self.came.get()
+
+    async def close(self) -> None:
+        self._writer.transport.abort()
+
+
+class SseServer:
+    """A server of 2024-11-05: GET opens a stream, POST sends to the client whose number is in the query."""
+
+    def __init__(self) -> None:
+        self.accepted: asyncio.Queue[FarEnd] = asyncio.Queue()
+        self.writers: set[asyncio.StreamWriter] = set()
+        self._ends: list[SseEnd] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.add(writer)
+        end: SseEnd | None = None
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                verb, target, _ = head.split(" ", 2)
+                lengths = [
+                    line.split(": ")[1] for line in head.lower().split("\r\n") if line.startswith("content-length")
+                ]
+                body = await reader.readexactly(int(lengths[0]) if lengths else 0)
+                if verb == "GET":
+                    end = self._open(writer)
+                else:
+                    self._ends[int(target.rpartition("=")[2])].came.put_nowait(body)
+                    writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            if end is not None:
+                end.came.put_nowait(None)
+        finally:
+            self.writers.discard(writer)
+            writer.transport.abort()
+
+    def _open(self, writer: asyncio.StreamWriter) -> SseEnd:
+        end = SseEnd(writer)
+        event = b"event: endpoint\ndata: /messages?session=%d\n\n" % len(self._ends)
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        writer.write(head + b"%x\r\n%b\r\n" % (len(event), event))
+        self._ends.append(end)
+        self.accepted.put_nowait(end)
+        return end
+
+
+@asynccontextmanager
+async def sse_back() -> AsyncIterator[tuple[Target, Accept]]:
+    back = SseServer()
+    server = await asyncio.start_server(back.serve, "127.0.0.1", 0, limit=_LIMIT)
+    try:
+        yield HttpTarget("back", f"http://127.0.0.1:{_port(server)}/sse", kind="sse"), back.accepted.get
+    finally:
+        server.close()
+        for writer in back.writers:
+            writer.transport.abort()
+
+
+def _port(server: asyncio.Server) -> int:
+    return int(server.sockets[0].getsockname()[1])
+
+
+BACKS: Final[dict[str, Back]] = {"stdio": stdio_back, "http": http_back, "sse": sse_back, "memory": memory_back}

@@ -16,6 +16,7 @@ from isthmus.transports.channel import Channel, Connect, Listener, hear
 from isthmus.transports.http_front.guard import Guard
 from isthmus.transports.http_front.handler import Handler
 from isthmus.transports.http_front.serve import Stopping, bind, serve
+from isthmus.transports.http_front.sse import SseFront
 from isthmus.transports.stdio_front import StdioFront
 from isthmus.transports.target import Target
 from isthmus.wire.codec import parse
@@ -212,30 +213,59 @@ class HttpClient(Client):
             if "mcp-session-id" in headers:
                 self._session = {"Mcp-Session-Id": headers["mcp-session-id"], "MCP-Protocol-Version": "2025-11-25"}
             if headers.get("content-type", "").startswith("text/event-stream"):
-                await self._hear_events(peer)
+                await hear_events(peer, self.hear)
             elif status != 202:
                 self.hear(await peer.reader.readexactly(int(headers["content-length"])))
 
-    async def _hear_events(self, peer: Peer) -> None:
-        text = b""
-        while piece := await peer.chunk():
-            *events, text = (text + piece).split(b"\n\n")
-            for event in events:
-                data = b"\n".join(line[6:] for line in event.split(b"\n") if line.startswith(b"data: "))
-                if data:
-                    self.hear(data)
+
+class SseClient(Client):
+    """A stream of events, and a POST after the other."""
+
+    def __init__(self, listener: Listener, port: int) -> None:
+        self._port = port
+        super().__init__(listener)
+
+    async def converse(self) -> None:
+        async with connected(self._port) as stream, connected(self._port) as peer:
+            stream.send(http("GET", path="/sse", Accept="text/event-stream"))
+            assert (await stream.head())[0] == 200
+            endpoint = (await stream.chunk()).decode().strip().partition("data: ")[2]
+            sending = asyncio.ensure_future(self._send(peer, "/" + endpoint))
+            try:
+                await hear_events(stream, self.hear)
+            finally:
+                sending.cancel()
+                await asyncio.wait([sending])
+
+    async def _send(self, peer: Peer, endpoint: str) -> None:
+        while True:
+            response = await peer.ask(http("POST", await self.outgoing.get(), path=endpoint))
+            assert response.status == 202, response
+
+
+async def hear_events(peer: Peer, hear: Callable[[bytes], None]) -> None:
+    """Hand on the messages of a stream until it ends."""
+    text = b""
+    while piece := await peer.chunk():
+        *events, text = (text + piece).split(b"\n\n")
+        for event in events:
+            data = b"\n".join(line[6:] for line in event.split(b"\n") if line.startswith(b"data: "))
+            if data:
+                hear(data)
 
 
 @asynccontextmanager
-async def http_front(target: Target) -> AsyncIterator[Connect]:
+async def served(target: Target, client: Callable[[Listener, int], Channel]) -> AsyncIterator[Connect]:
+    """Both HTTP fronts, for one kind of client."""
     gateway = Gateway(target, bounds=BOUNDS)
-    handler = Handler(gateway, Guard((), ()), "/mcp")
+    sse = SseFront(gateway, gateway.tasks.start)
+    handler = Handler(gateway, Guard((), ()), "/mcp", None, sse)
     stopping, bound = Stopping(), bind("127.0.0.1", 0)
     port = bound.getsockname()[1]
     serving = asyncio.ensure_future(serve(bound, handler, BOUNDS, gateway.tasks.start, gateway.end_session, stopping))
 
     async def connect(listener: Listener) -> Channel:
-        return HttpClient(listener, port)
+        return client(listener, port)
 
     try:
         yield connect
@@ -245,4 +275,12 @@ async def http_front(target: Target) -> AsyncIterator[Connect]:
         await gateway.close()
 
 
-FRONTS: Final[dict[str, Front]] = {"stdio": stdio_front, "http": http_front, "memory": memory_front}
+def http_front(target: Target) -> AbstractAsyncContextManager[Connect]:
+    return served(target, HttpClient)
+
+
+def sse_front(target: Target) -> AbstractAsyncContextManager[Connect]:
+    return served(target, SseClient)
+
+
+FRONTS: Final[dict[str, Front]] = {"stdio": stdio_front, "http": http_front, "sse": sse_front, "memory": memory_front}
