@@ -88,6 +88,111 @@ def test_f15_lost_session_is_opened_again_and_what_may_be_repeated_is(tmp_path: 
     run(scenario)
 
 
+def test_f15_a_session_that_is_lost_again_at_once_is_not_opened_for_ever() -> None:
+    async def scenario() -> None:
+        async def forget(back: HttpBack, exchange: Exchange) -> None:
+            if exchange.message.get("method") == "tools/list":
+                back.sessions.clear()
+            await answer(back, exchange)
+
+        async with http_back("legacy", forget) as back, gateway(http(back.url)) as proxy:
+            client = await LegacyClient.open(proxy)
+            refused = await client.request(1, "tools/list").error(2)
+            assert "no longer knows this session" in refused["message"]
+            assert len(back.messages("tools/list")) == len(back.messages("initialize")) == 2
+            await others_are_served(proxy, "legacy")
+
+    run(scenario)
+
+
+def test_f15_a_lost_session_is_noticed_on_its_get_stream() -> None:
+    """Then the next call goes to a new session, though it may not be repeated; what the old one asked is withdrawn."""
+
+    async def scenario() -> None:
+        async with http_back() as back, gateway(http(back.url)) as proxy:
+            client = await LegacyClient.open(proxy, roots={})
+            await client.request(1, "logging/setLevel", level="debug").result()
+            await back.until(lambda: back.gets)
+            back.gets[0].event({"id": 41, "method": "roots/list"}, id="9", retry=50)
+            await client.strays.first("roots/list")
+            before = len(back.heard)
+            back.sessions.clear()
+            back.gets[0].end()
+            await client.strays.first("notifications/cancelled")
+            assert (await client.call(2, "echo", n=1).result(2))["echo"] == {"n": 1}
+            said = [each.message.get("method") for each in back.heard[before:] if each.verb == "POST"]
+            assert said == ["initialize", "notifications/initialized", "logging/setLevel", "tools/call"]
+
+    run(scenario)
+
+
+def test_f15_a_session_lost_in_the_middle_of_a_call() -> None:
+    """Its stream is cut, and resuming finds no session: what may be repeated is asked again in a new one."""
+
+    async def scenario() -> None:
+        asked: list[Exchange] = []
+
+        async def handle(back: HttpBack, exchange: Exchange) -> None:
+            is_first = not asked and exchange.message.get("method") == "tools/list"
+            if is_first or exchange.message.get("params", {}).get("name") == "odd":
+                asked.append(exchange)
+                exchange.event(None, id="1", retry=50)
+                back.sessions.clear()
+                exchange.cut()
+            else:
+                await answer(back, exchange)
+
+        async with http_back("legacy", handle) as back, gateway(http(back.url)) as proxy:
+            client = await LegacyClient.open(proxy)
+            assert "tools" in await client.request(1, "tools/list").result(3)
+            assert len(back.messages("initialize")) == 2
+            lost = client.call(2, "odd")
+            assert "no longer knows this session" in (await lost.error(3))["message"]
+            assert len([m for m in back.messages("tools/call") if m["params"]["name"] == "odd"]) == 1
+            await others_are_served(proxy, "legacy")
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("how", ["open", "begun", "cut"])
+def test_an_answer_on_the_get_stream_reaches_the_call_that_waits(how: str) -> None:
+    """Servers put it there when a call's own stream broke. It is given once, and nobody else's is given at all."""
+
+    async def scenario() -> None:
+        async def handle(back: HttpBack, exchange: Exchange) -> None:
+            if exchange.message.get("params", {}).get("name") != "odd":
+                if exchange.verb == "GET" and "last-event-id" in exchange.headers:
+                    exchange.respond(503, b"")
+                    return
+                await answer(back, exchange)
+                return
+            if how != "open":
+                exchange.event({"method": "notifications/x"}, id="e/1", retry=50)
+            if how == "cut":
+                exchange.cut()
+            asked.append(exchange)
+            back.news.set()
+
+        asked: list[Exchange] = []
+        async with http_back("legacy", handle) as back, gateway(http(back.url)) as proxy:
+            client = await LegacyClient.open(proxy)
+            await back.until(lambda: back.gets)
+            odd = client.call(1, "odd")
+            await back.until(lambda: asked)
+            result = {"id": asked[0].message["id"], "result": {"on": "GET"}}
+            back.gets[0].event({"id": 4711, "result": {"stolen": 1}})
+            back.gets[0].event(result)
+            assert await odd.result(2) == {"on": "GET"}
+            back.gets[0].event(result)
+            if how == "begun":
+                asked[0].event({"id": asked[0].message["id"], "result": {"on": "POST"}})
+            await others_are_served(proxy, "legacy")
+            assert len(odd.box.answers) == 1 and client.strays.answers == []
+            assert "stolen" not in json.dumps(odd.box.messages)
+
+    run(scenario)
+
+
 @ERAS
 def test_f2_hang_ends_at_the_deadline_and_the_back_hears_of_it(era: str) -> None:
     async def scenario() -> None:

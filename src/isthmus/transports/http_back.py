@@ -128,6 +128,7 @@ class HttpSession:
         self._extra = b""
         self._has_session = False
         self._listening: asyncio.Task[None] | None = None
+        self._waiting: dict[int, tuple[Call, asyncio.Timeout]] = {}
 
     async def initialize(self, call: Call, text: bytes) -> None:
         """Send `initialize`; the session id and the version that the answer names are sent with all that follows.
@@ -159,8 +160,16 @@ class HttpSession:
             SessionGone: the back has forgotten the session.
             BackUnavailable, BackFault: there is no answer and there will be none.
         """
-        response = await self._client.request("POST", self._extra, text, repeatable=call.row.is_repeatable)
-        await self._read(call, response)
+        try:
+            async with asyncio.timeout(None) as elsewhere:
+                self._waiting[call.id] = (call, elsewhere)
+                response = await self._client.request("POST", self._extra, text, repeatable=call.row.is_repeatable)
+                await self._read(call, response)
+        except TimeoutError:
+            if not elsewhere.expired():
+                raise
+        finally:
+            del self._waiting[call.id]
 
     async def send(self, text: bytes) -> None:
         """Send a notification or an answer.
@@ -206,6 +215,7 @@ class HttpSession:
         None where that may succeed later.
 
         Raises:
+            SessionGone: the back has forgotten the session.
             BackFault: it is refused.
         """
         extra = self._extra + b"Last-Event-ID: " + last_id.encode("utf-8") + b"\r\n"
@@ -214,6 +224,8 @@ class HttpSession:
         except (BackUnavailable, BackFault) as fault:
             _log.debug("%s: a stream could not be resumed yet: %s", self._name, fault)
             return None
+        if response.status == 404 and self._has_session:
+            raise self._refused(response)
         if response.stream is None and response.status < 500:
             raise BackFault(
                 f"{self._name} ended a call's stream before its answer and would not resume it "
@@ -222,7 +234,8 @@ class HttpSession:
         return response.stream
 
     async def _listen(self) -> None:
-        last_id, retry, fruitless = "", None, 0
+        last_id: str | None = None  # until there was a stream
+        retry, fruitless = None, 0
         while True:
             extra = self._extra + (b"Last-Event-ID: " + last_id.encode() + b"\r\n" if last_id else b"")
             fruitless += 1
@@ -231,8 +244,11 @@ class HttpSession:
                     response = await self._client.request("GET", extra, repeatable=True, lasting=True)
                     if response.stream is not None:
                         had = last_id
-                        last_id, retry = await self._hear(response.stream, last_id, retry)
+                        last_id, retry = await self._hear(response.stream, last_id or "", retry)
                         fruitless = 1 if last_id != had else fruitless
+                    elif response.status == 404 and last_id is not None and self._has_session:
+                        self._owner.lost(self._refused(response).why)
+                        return
                     elif response.status < 500:
                         return  # "or else return HTTP 405 Method Not Allowed": no stream is offered here
             await asyncio.sleep(_wait(retry, fruitless))
@@ -249,11 +265,25 @@ class HttpSession:
                                 self._owner.notified(message)
                             elif message.kind is Kind.REQUEST:
                                 self._owner.asked(message)
+                            else:
+                                self._answered(message)
         except (BackFault, TimeoutError) as fault:
             _log.debug("%s: GET stream: %s", self._name, fault)
         finally:
             stream.close()
         return last_id, retry
+
+    def _answered(self, answer: Envelope) -> None:
+        """An answer came on the GET stream, where none may be; a call that waits for it has it all the same.
+
+        Servers put it there when the stream of its own request broke; the wait on that stream is over.
+        """
+        call, elsewhere = self._waiting.get(answer.key, (None, None)) if isinstance(answer.key, int) else (None, None)
+        if call is None or elsewhere is None:
+            _log.info("%s answered on its GET stream what nobody waits for; it was dropped.", self._name)
+        elif not elsewhere.expired():
+            call.answered(answer, 200)
+            elsewhere.reschedule(0)
 
     def _refused(self, response: Response) -> BackFault:
         if response.status == 404 and self._has_session:
