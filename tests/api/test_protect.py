@@ -3,11 +3,13 @@
 import asyncio
 import json
 import logging
+import re
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -211,6 +213,26 @@ def test_the_sdk_s_client(mode: str) -> None:
         finds = ClientCredentialsOAuthProvider(url, storage, "app", "secret", issuer=issuer)
         assert asyncio.run(tools(url, mode, auth=finds))
         assert storage.tokens.access_token == "good"
+
+
+def test_the_page_s_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/howto/protect-an-endpoint.md: each makes a proxy that asks for tokens; the verifier of its own knows one."""
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "protect-an-endpoint.md").read_text(encoding="utf-8")
+    (tmp_path / "server.py").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ANNS_TOKEN", "of-ann")
+    ran: list[dict[str, Any]] = []
+    monkeypatch.setattr(FastMCP, "run", lambda self, **how: ran.append(how))
+    names: list[dict[str, Any]] = []
+    for example in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        names.append({})
+        exec(example, names[-1])
+    jwt, own, mounted = names
+    assert [how["transport"] for how in ran] == ["http", "http"]
+    assert jwt["access"].resource == "https://mcp.example.com/mcp"
+    assert asyncio.run(own["access"].verifier.verify_token("of-ann")).client_id == "ann"
+    assert asyncio.run(own["access"].verifier.verify_token("of-bob")) is None
+    assert len(mounted["protected"](Verifier()).routes) == 2
 
 
 def test_mounted_below_a_path() -> None:

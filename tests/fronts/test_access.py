@@ -1,6 +1,7 @@
 """Access tokens: who may call, and whose session it is. Rows 25, 26 and 42."""
 
 import hashlib
+import json
 import logging
 import re
 from collections.abc import Callable
@@ -51,10 +52,11 @@ REQUESTS: dict[str, Callable[[str | None], bytes]] = {
     ],
 )
 def test_who_may_not_call(kind: str, sent: str | None, status: int, error: str | None) -> None:
-    """Row 26, on every way in."""
+    """Row 26, on every way in; what can't be a token is not shown to the verifier."""
+    verifier = Verifier()
 
     async def scenario() -> None:
-        async with shell(kind, access=access()) as served:
+        async with shell(kind, access=access(verifier)) as served:
             for what, request in REQUESTS.items():
                 response = await ask(served.port, request(sent))
                 assert response.status == status, what
@@ -65,6 +67,7 @@ def test_who_may_not_call(kind: str, sent: str | None, status: int, error: str |
                 assert ("error_description" in said) == (error is not None)
                 assert response.json["error"]["message"].endswith(".")
             assert served.relay.began == [] and served.relay.sessions == []
+            assert set(verifier.asked) <= {"unheard-of", *verifier.known}
 
     run(scenario)
 
@@ -145,6 +148,29 @@ def test_another_s_session(kind: str, what: str) -> None:
                 assert (session.told, served.relay.ended) == ([], [])
                 response = await ask(served.port, in_session(legacy("tools/list", 7), id, opener))
                 assert (response.status, response.json["id"]) == (200, 7)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("kind", SHELLS)
+def test_another_s_older_session(kind: str) -> None:
+    """The same on HTTP+SSE (isolation, I4)."""
+
+    async def scenario() -> None:
+        async with shell(kind, access=access(), sse="/sse") as served, connected(served.port) as peer:
+            assert (await ask(served.port, http("GET", path="/sse"))).status == 401
+            peer.send(http("GET", path="/sse", Authorization=bearer("alice"), Accept="text/event-stream"))
+            assert (await peer.head())[0] == 200
+            where = "/" + (await peer.chunk()).partition(b"data: ")[2].decode().strip()
+            body = json.dumps(initialize("2024-11-05")).encode()
+            assert (await ask(served.port, http("POST", body, where))).status == 401
+            foreign = await exact(served.port, http("POST", body, where, Authorization=bearer("bob")))
+            unknown = where.partition("=")[0] + "=unknown"
+            assert foreign == await exact(served.port, http("POST", body, unknown, Authorization=bearer("bob")))
+            assert foreign.startswith(b"HTTP/1.1 404 ") and served.relay.sessions == []
+            accepted = await ask(served.port, http("POST", body, where, Authorization=bearer("alice-again")))
+            assert accepted.status == 202
+            assert (await peer.event())["id"] == 0
 
     run(scenario)
 
