@@ -11,6 +11,7 @@ from isthmus.engine.express import ExpressCall
 from isthmus.engine.legacy import LegacySession
 from isthmus.errors import Fault, WrongEra
 from isthmus.limits import Limits
+from isthmus.pool.policy import Isolation
 from isthmus.protocol.judge import ModernRequest
 from isthmus.protocol.names import CANCELLED
 from isthmus.transports.target import Target
@@ -19,8 +20,9 @@ from isthmus.wire.codec import close_object, one_line
 from isthmus.wire.envelope import INTERNAL_ERROR, Envelope, error_message
 
 if TYPE_CHECKING:
-    from isthmus.engine.asking import AskingSession
+    from isthmus.engine.sharing import Opened
     from isthmus.engine.visiting import Visiting
+    from isthmus.pool.pool import Pool
 
 _log: Final = logging.getLogger("isthmus.engine")
 
@@ -28,7 +30,10 @@ _log: Final = logging.getLogger("isthmus.engine")
 class Gateway:
     """Stands in front of one back (`types.Relay`).
 
-    Args: see `Back`.
+    Args:
+        target, name, bounds, keeps_identity, stray, died: see `Back`.
+        isolation: how far the sessions of a legacy back are shared (`pool/policy`).
+        warm: sessions to open ahead, where every request gets its own.
     """
 
     def __init__(
@@ -40,19 +45,25 @@ class Gateway:
         keeps_identity: bool = False,
         stray: Callable[[Envelope], None] | None = None,
         died: Callable[[str], None] | None = None,
+        isolation: Isolation = "session",
+        warm: int = 1,
     ) -> None:
         self.back = Back(target, name=name, bounds=bounds, keeps_identity=keeps_identity, stray=stray, died=died)
         self.limits = self.back.limits
         self.tasks = self.back.tasks
         self._sessions: set[Session] = set()
         self._visiting: Visiting | None = None
+        self._pool: Pool[Opened] | None = None
+        self._isolation = isolation
+        self._warm = warm
 
     async def close(self) -> None:
         """End every session, process and connection."""
         if self._visiting is not None:
-            await self._visiting.close()
+            self._visiting.close()
         sessions = (self.end_session(session) for session in list(self._sessions))
-        await asyncio.gather(*sessions, self.back.end_channels(), return_exceptions=True)
+        pools = [self._pool.close()] if self._pool is not None else []
+        await asyncio.gather(*sessions, *pools, self.back.end_channels(), return_exceptions=True)
         await self.back.close()
 
     def relay(
@@ -94,8 +105,15 @@ class Gateway:
         if self._visiting is None:
             from isthmus.engine.visiting import Visiting
 
-            self._visiting = Visiting(self.back, "session")
+            self._visiting = Visiting(self.back, self._sessions_to_lease())
         return self._visiting
+
+    def _sessions_to_lease(self) -> "Pool[Opened]":
+        if self._pool is None:
+            from isthmus.engine.sharing import make_pool
+
+            self._pool = make_pool(self.back, self._isolation, self._warm)
+        return self._pool
 
     def can_express(self) -> bool:
         """Whether `express` is likely to take a request now."""
@@ -146,12 +164,17 @@ class Gateway:
         self._sessions.add(session)
         return session, answer
 
-    async def _open(self, envelope: Envelope, strays: Strays) -> "tuple[LegacySession | AskingSession, bytes]":
+    async def _open(self, envelope: Envelope, strays: Strays) -> tuple[Session, bytes]:
         """Straight if the back speaks the client's era, across if it doesn't."""
         if self.back.is_legacy is not False:
-            session = LegacySession(self.back, strays)
             try:
-                return session, await session.open(envelope)
+                if self._isolation == "session":
+                    session = LegacySession(self.back, strays)
+                    return session, await session.open(envelope)
+                from isthmus.engine.leasing import LeasingSession
+
+                leasing = LeasingSession(self.back, self._sessions_to_lease(), strays)
+                return leasing, await leasing.open(envelope)
             except WrongEra:
                 self.back.is_legacy = False
         from isthmus.engine import asking

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Raw
 
 from isthmus import limits
+from isthmus.engine.sharing import Opened, parsed
 from isthmus.protocol import edits
 from isthmus.protocol.crossings import legacy_front, modern_front
 from isthmus.protocol.exchange import MOVES, Do, Event, State
@@ -33,7 +34,6 @@ from isthmus.wire.envelope import (
 
 if TYPE_CHECKING:
     from isthmus.engine.back import Back
-    from isthmus.engine.sharing import Opened
     from isthmus.pool.pool import Lease
 
 
@@ -244,12 +244,12 @@ class Parked:
 
     def _reply(self, message: bytes) -> None:
         """Answer a question of the back's ourselves."""
-        self._back.tasks.start(self.session.answer(_parsed(message)))
+        self._back.tasks.start(self.session.answer(parsed(message)))
 
 
 def modern_answer(message: bytes, status: int, method: str, id: bytes, info: Raw | None) -> tuple[bytes, int]:
     """A legacy answer as a modern one under another id, and its HTTP status."""
-    envelope = _parsed(message)
+    envelope = parsed(message)
     if "result" in envelope.members:
         result = open_object(envelope.members["result"]) or {}
         modern_front.modern_result(method, result, info)
@@ -263,7 +263,7 @@ def modern_answer(message: bytes, status: int, method: str, id: bytes, info: Raw
 
 def _cancelled(id: bytes) -> Envelope:
     """The notification that cancels the request with this id."""
-    return _parsed(notification_message(CANCELLED, {"requestId": Raw(id)}))
+    return parsed(notification_message(CANCELLED, {"requestId": Raw(id)}))
 
 
 def _nothing(visit: Visit) -> None:
@@ -281,12 +281,6 @@ def _is_wanted(envelope: Envelope, level: str | None) -> bool:
 def _answer(question: Question, result: Raw) -> Envelope:
     members: Members = {"jsonrpc": Raw(b'"2.0"'), "id": Raw(question.id), "result": result}
     return Envelope(Kind.ANSWER, members, "", question.id, question.key)
-
-
-def _parsed(message: bytes) -> Envelope:
-    envelope = parse(message)
-    assert isinstance(envelope, Envelope)
-    return envelope
 
 
 def _decoded(params: Members) -> dict[str, Any]:

@@ -2,10 +2,15 @@
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from msgspec import Raw
 
 from isthmus import limits
 from isthmus.engine.legacy import LegacySession
+from isthmus.pool.policy import Bounds, Isolation, Key
+from isthmus.pool.pool import Pool
+from isthmus.protocol.correlate import Correlator
 from isthmus.protocol.names import INITIALIZED
 from isthmus.wire.codec import open_object, parse
 from isthmus.wire.envelope import (
@@ -24,8 +29,6 @@ if TYPE_CHECKING:
 
     from isthmus.engine.back import Back
 
-_INITIALIZED: Final = notification_message(INITIALIZED)
-
 
 class Opened:
     """An open session with a legacy back (`types.Strays` for what belongs to no call in it).
@@ -36,6 +39,8 @@ class Opened:
     is_open = False
 
     def __init__(self, back: "Back") -> None:
+        self.mint = Correlator[None]().mint
+        """The next id for a request in this session."""
         self._back = back
         self.session = LegacySession(back, self)
         self.initialized: Members = {}
@@ -43,23 +48,33 @@ class Opened:
         self.listeners: list[Callable[[Envelope], None]] = []
         self._asked: deque[bytes] = deque(maxlen=limits.PENDING_STRAYS)
 
-    async def open(self, params: "dict[str, Any]") -> None:
+    async def open(self, params: bytes) -> None:
         """Open it.
 
         Args:
-            params: of `initialize`.
+            params: of `initialize`, as JSON.
 
         Raises:
             Fault: it can't be opened.
         """
-        request = parse(request_message(b"0", "initialize", params))
-        assert isinstance(request, Envelope)
-        answer = parse(await self.session.open(request))
-        assert isinstance(answer, Envelope)
+        answer = parsed(await self.session.open(parsed(request_message(b"0", "initialize", Raw(params)))))
         self.initialized = open_object(answer.members["result"]) or {}
-        told = parse(_INITIALIZED)
-        assert isinstance(told, Envelope)
-        await self.session.notify(told)
+        await self.session.notify(parsed(notification_message(INITIALIZED)))
+
+    async def ask(self, method: str, params: "dict[str, Any]") -> Envelope:
+        """The back's answer to a request of the proxy's own."""
+        box = Box()
+        await self.session.request(parsed(request_message(str(self.mint()).encode(), method, params)), box)
+        return parsed(box.message)
+
+    async def set_level(self, level: str | None) -> None:
+        """Tell the session a log level, if it has another and the back takes any."""
+        offers = self.initialized.get("capabilities")
+        if level is None or level == self.level or offers is None or b'"logging"' not in bytes(offers):
+            return
+        answer = await self.ask("logging/setLevel", {"level": level})
+        if "result" in answer.members:
+            self.level = level
 
     async def close(self) -> None:
         """End it."""
@@ -101,9 +116,58 @@ class Opened:
         """No call came that the question could be asked in."""
         if message in self._asked:
             self._asked.remove(message)
-            envelope = parse(message)
-            assert isinstance(envelope, Envelope)
+            envelope = parsed(message)
             why = f"Method not found: there is no call in which {envelope.method} could be asked."
-            refusal = parse(error_message(envelope.id, METHOD_NOT_FOUND, why))
-            assert isinstance(refusal, Envelope)
-            self._back.tasks.start(self.session.answer(refusal))
+            self._back.tasks.start(self.session.answer(parsed(error_message(envelope.id, METHOD_NOT_FOUND, why))))
+
+
+class Box:
+    """The port of a request of ours: its answer is kept."""
+
+    def __init__(self) -> None:
+        self.message = b""
+
+    def notify(self, message: bytes) -> None:
+        """What comes before doesn't matter."""
+
+    def answer(self, message: bytes, status: int) -> None:
+        self.message = message
+
+    def stream(self) -> None:
+        """Nothing to choose."""
+
+    def abandon(self) -> None:
+        """Never cancelled."""
+
+    async def drain(self) -> None:
+        """Always read."""
+
+
+def make_pool(back: "Back", isolation: Isolation, warm: int) -> Pool[Opened]:
+    """The sessions with a legacy back that are leased.
+
+    Args:
+        back: the back.
+        isolation: how far sessions are shared.
+        warm: sessions to open ahead for each client that was seen before, where every request gets its own.
+    """
+
+    async def connect(key: Key) -> Opened:
+        opened = Opened(back)
+        async with asyncio.timeout(back.limits.call):
+            await opened.open(key.opening)
+        back.has_answered = True
+        return opened
+
+    async def end(opened: Opened) -> None:
+        await opened.close()
+
+    bounds = Bounds(limits.BACK_SESSIONS, back.limits.session_idle, warm)
+    return Pool(connect, end, back.tasks.start, isolation, bounds)
+
+
+def parsed(message: bytes) -> Envelope:
+    """A message of our own making, as an envelope."""
+    envelope = parse(message)
+    assert isinstance(envelope, Envelope)
+    return envelope

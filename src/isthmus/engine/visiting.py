@@ -15,10 +15,9 @@ from isthmus import limits
 from isthmus.engine.parking import Parked, Visit
 from isthmus.engine.sharing import Opened
 from isthmus.errors import Fault, FrontFault
-from isthmus.pool.policy import Bounds, Isolation, Key
+from isthmus.pool.policy import Key
 from isthmus.pool.pool import Lease, Pool
 from isthmus.protocol import edits
-from isthmus.protocol.correlate import Correlator
 from isthmus.protocol.crossings import modern_front
 from isthmus.protocol.judge import ModernRequest
 from isthmus.protocol.methods import row_of
@@ -27,14 +26,13 @@ from isthmus.protocol.parking import NONCE_BYTES, Seal, Ticket, digest
 from isthmus.protocol.subscriptions import closing_message
 from isthmus.protocol.versions import Era
 from isthmus.types import Port
-from isthmus.wire.codec import close_object, decode, encode, one_line, open_object, parse, string
+from isthmus.wire.codec import close_object, decode, encode, one_line, open_object, string
 from isthmus.wire.envelope import (
     INVALID_PARAMS,
     METHOD_NOT_FOUND,
     Envelope,
     error_message,
     notification_message,
-    request_message,
     result_message,
 )
 
@@ -54,17 +52,13 @@ class Visiting:
 
     Args:
         back: the back.
-        isolation: how far its sessions are shared.
-        warm: sessions to open ahead for each client, where every request gets its own.
+        pool: its sessions.
     """
 
-    def __init__(self, back: "Back", isolation: Isolation, warm: int = 1) -> None:
+    def __init__(self, back: "Back", pool: Pool[Opened]) -> None:
         self._back = back
-        bounds = Bounds(limits.BACK_SESSIONS, back.limits.session_idle, warm)
-        self.pool: Pool[Opened] = Pool(self._connect, _end, back.tasks.start, isolation, bounds)
-        self._openings: dict[Key, dict[str, Any]] = {}
+        self._pool = pool
         self._parked: dict[str, tuple[Parked, asyncio.TimerHandle]] = {}
-        self._ids: Correlator[None] = Correlator()
         self._sealing: Seal | None = None
 
     async def relay(self, request: ModernRequest, port: Port) -> None:
@@ -85,44 +79,18 @@ class Visiting:
             self._back.failed(fault)
             port.answer(error_message(request.envelope.id, fault.code, fault.why, fault.data), fault.status)
 
-    async def close(self) -> None:
-        """End every parked call and every session."""
+    def close(self) -> None:
+        """Forget every parked call; its session ends with the pool."""
         for _, timer in self._parked.values():
             timer.cancel()
         self._parked.clear()
-        await self.pool.close()
 
     # -- sessions ---------------------------------------------------------------------------------------------------
 
     async def _lease(self, request: ModernRequest, *, is_exclusive: bool) -> Lease[Opened]:
-        params = modern_front.initialize_params(request)
-        key = Key(request.principal or "", encode(params["capabilities"]), encode(params["clientInfo"]))
-        self._openings[key] = params
+        key = Key(request.principal or "", encode(modern_front.initialize_params(request)))
         label = f"{request.row.name} {request.name or ''}".strip()
-        return await self.pool.lease(key, label, is_exclusive=is_exclusive, wait=self._back.limits.call)
-
-    async def _connect(self, key: Key) -> Opened:
-        opened = Opened(self._back)
-        async with asyncio.timeout(self._back.limits.call):
-            await opened.open(self._openings[key])
-        self._back.has_answered = True
-        return opened
-
-    async def _ask(self, opened: Opened, method: str, params: dict[str, Any]) -> Envelope:
-        """A request of the proxy's own in a session."""
-        box = _Box()
-        id = self._ids.mint()
-        await opened.session.request(_parsed(request_message(str(id).encode(), method, params)), box)
-        return _parsed(box.message)
-
-    async def _set_level(self, opened: Opened, request: ModernRequest) -> None:
-        level = string(request.meta.get(LOG_LEVEL_KEY))
-        offers = opened.initialized.get("capabilities")
-        if level is None or level == opened.level or offers is None or b'"logging"' not in bytes(offers):
-            return
-        answer = await self._ask(opened, "logging/setLevel", {"level": level})
-        if "result" in answer.members:
-            opened.level = level
+        return await self._pool.lease(key, label, is_exclusive=is_exclusive, wait=self._back.limits.call)
 
     # -- calls ------------------------------------------------------------------------------------------------------
 
@@ -131,8 +99,8 @@ class Visiting:
         may_be_asked = wants_logs or modern_front.can_be_asked(modern_front.capabilities_of(request))
         lease = await self._lease(request, is_exclusive=row.may_ask and may_be_asked)
         try:
-            await self._set_level(lease.session, request)
-            id = self._ids.mint()
+            await lease.session.set_level(string(request.meta.get(LOG_LEVEL_KEY)))
+            id = lease.session.mint()
             parked = Parked(self._back, request, lease, id, digest(row.name, request.params) if row.may_ask else "")
         except BaseException:
             lease.release()
@@ -224,7 +192,7 @@ class Visiting:
         granted, uris, hears = _granted(wanted, opened), list[str](), waiting.append
         try:
             for uri in wanted.get("resourceSubscriptions") or []:
-                answer = await self._ask(opened, "resources/subscribe", {"uri": uri})
+                answer = await opened.ask("resources/subscribe", {"uri": uri})
                 if "result" in answer.members:
                     uris.append(uri)
             if uris:
@@ -245,7 +213,7 @@ class Visiting:
     async def _leave(self, lease: Lease[Opened], uris: list[str]) -> None:
         """A listener is gone."""
         for uri in uris:
-            await self._ask(lease.session, "resources/unsubscribe", {"uri": uri})
+            await lease.session.ask("resources/unsubscribe", {"uri": uri})
         lease.release()
 
 
@@ -256,28 +224,6 @@ async def _attend(parked: Parked, visit: Visit) -> None:
     except asyncio.CancelledError:
         parked.leave(visit)
         raise
-
-
-class _Box:
-    """The port of a request of ours: its answer is kept."""
-
-    def __init__(self) -> None:
-        self.message = b""
-
-    def notify(self, message: bytes) -> None:
-        """What comes before doesn't matter."""
-
-    def answer(self, message: bytes, status: int) -> None:
-        self.message = message
-
-    def stream(self) -> None:
-        """Nothing to choose."""
-
-    def abandon(self) -> None:
-        """Never cancelled."""
-
-    async def drain(self) -> None:
-        """Always read."""
 
 
 def _granted(wanted: dict[str, Any], opened: Opened) -> dict[str, Any]:
@@ -316,13 +262,3 @@ def _addressed(envelope: Envelope, id: bytes) -> bytes:
     params["_meta"] = Raw(close_object(meta | {SUBSCRIPTION_KEY: Raw(id)}))
     members["params"] = Raw(close_object(params))
     return one_line(close_object(members))
-
-
-def _parsed(message: bytes) -> Envelope:
-    envelope = parse(message)
-    assert isinstance(envelope, Envelope)
-    return envelope
-
-
-async def _end(opened: Opened) -> None:
-    await opened.close()

@@ -17,11 +17,10 @@ Isolation = Literal["request", "session", "shared"]
 
 
 class Key(NamedTuple):
-    """What a back learns of a client once, at `initialize`, and whose client it is."""
+    """Whose client it is, and what a back learns of it once: the parameters of `initialize`, as JSON."""
 
     principal: str
-    capabilities: bytes
-    info: bytes
+    opening: bytes
 
 
 @dataclass(slots=True, eq=False)

@@ -107,6 +107,15 @@ def progress_token(envelope: Envelope) -> int | str | None:
     return identify(token) if token is not None else None
 
 
+def set_progress_token(envelope: Envelope, token: int) -> None:
+    """Replace the token under which a request wants progress. Path: `params._meta.progressToken`."""
+    params = open_object(envelope.members["params"]) if "params" in envelope.members else None
+    meta = open_object(params["_meta"]) if params is not None and "_meta" in params else None
+    if params is not None and meta is not None and PROGRESS_KEY in meta:
+        meta[PROGRESS_KEY] = Raw(b"%d" % token)
+        _put(envelope, "params", params, meta)
+
+
 def set_member(envelope: Envelope, name: str, value: Raw) -> None:
     """Replace one member of a result. Path: `result.serverInfo` of `initialize`."""
     result = _result(envelope)

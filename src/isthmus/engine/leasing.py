@@ -1,0 +1,226 @@
+"""A legacy client at a legacy back where it has no session of its own there: each request leases one.
+
+With isolation `request` every request gets a session that nobody used before it. What must outlive a request
+(subscriptions, tasks) uses one long-lived *companion*; the level is said again to each fresh session. With `shared`
+all clients' requests run in one session, under ids and progress tokens that tell them apart.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Raw
+
+from isthmus.engine.sharing import Opened, parsed
+from isthmus.errors import Fault
+from isthmus.pool.policy import Key
+from isthmus.pool.pool import Lease, Pool
+from isthmus.protocol import edits
+from isthmus.protocol.correlate import Correlator
+from isthmus.protocol.methods import row_of
+from isthmus.protocol.names import CANCELLED, INITIALIZED, PROGRESS, PROGRESS_KEY
+from isthmus.protocol.versions import ASSUMED
+from isthmus.types import Port, Strays
+from isthmus.wire.codec import close_object, identify, one_line, open_object, parse, string
+from isthmus.wire.envelope import INVALID_REQUEST, Envelope, Kind, error_message, result_message
+
+if TYPE_CHECKING:
+    from isthmus.engine.back import Back
+
+_OUTLIVE: Final = frozenset(
+    {"resources/subscribe", "resources/unsubscribe", "tasks/get", "tasks/result", "tasks/list", "tasks/cancel"}
+)
+"""Methods whose effect, or whose object, lives on after the request."""
+
+
+class _LeasedPort:
+    """The way back to one request that runs in a leased session (`types.Port`).
+
+    Questions get an id that is unique among the client's sessions, and progress the client's own token.
+    """
+
+    def __init__(self, owner: "LeasingSession", port: Port, opened: Opened, id: bytes, token: Raw | None) -> None:
+        self._owner = owner
+        self._port = port
+        self._id = id
+        self._opened = opened
+        self._token = token
+        self._asked: dict[int | str, int] = {}
+
+    def notify(self, message: bytes) -> None:
+        envelope = parse(message)
+        if not isinstance(envelope, Envelope):
+            return
+        if envelope.kind is Kind.REQUEST:
+            id = self._owner.expect(self._opened, envelope)
+            self._asked[envelope.key or 0] = id
+            message = one_line(edits.with_id(envelope, str(id).encode()))
+        elif envelope.method == CANCELLED:
+            raw = edits.param(envelope, "requestId")
+            asked = self._asked.pop(identify(raw) or 0, None) if raw is not None else None
+            if asked is None:
+                return
+            self._owner.questions.forget(asked)
+            edits.set_param(envelope, "requestId", str(asked).encode())
+            message = one_line(close_object(envelope.members))
+        elif envelope.method == PROGRESS and self._token is not None:
+            edits.set_param(envelope, PROGRESS_KEY, bytes(self._token))
+            message = one_line(close_object(envelope.members))
+        self._port.notify(message)
+
+    def answer(self, message: bytes, status: int) -> None:
+        for id in self._asked.values():
+            self._owner.questions.forget(id)
+        self._port.answer(one_line(edits.with_id(parsed(message), self._id)), status)
+
+    def stream(self) -> None:
+        self._port.stream()
+
+    def abandon(self) -> None:
+        self._port.abandon()
+
+    async def drain(self) -> None:
+        await self._port.drain()
+
+
+class LeasingSession:
+    """One legacy client that leases sessions (`types.Session`).
+
+    Args:
+        back: the back.
+        pool: its sessions.
+        strays: where messages go that belong to no request of the client.
+    """
+
+    def __init__(self, back: "Back", pool: Pool[Opened], strays: Strays) -> None:
+        self.version = ASSUMED
+        self.questions: Correlator[tuple[Opened, bytes, int | str]] = Correlator()
+        self._back = back
+        self._pool = pool
+        self._strays = strays
+        self._key = Key("", b"{}")
+        self._fresh: Lease[Opened] | None = None
+        self._companion: Lease[Opened] | None = None
+        self._level: str | None = None
+        self._running: dict[int | str, tuple[Opened, int]] = {}
+        self._joining = asyncio.Lock()
+
+    async def open(self, envelope: Envelope) -> bytes:
+        """Open the first session with the client's `initialize`; its answer, for the client.
+
+        Raises:
+            Fault: the back can't be opened, or refused.
+        """
+        self._key = Key("", bytes(envelope.members.get("params", b"{}")))
+        lease = self._fresh = await self._lease("initialize")
+        self.version = string(lease.session.initialized.get("protocolVersion")) or ASSUMED
+        if self._pool.isolation == "shared":
+            self._fresh = None
+            self._companion = lease
+            lease.session.listeners.append(self._hear)
+        return one_line(result_message(envelope.id or b"null", Raw(close_object(lease.session.initialized))))
+
+    async def request(self, envelope: Envelope, port: Port) -> None:
+        """Take one request to the back, in a session leased for it, and its answer to `port`."""
+        key = envelope.key if envelope.key is not None else 0
+        if key in self._running:
+            why = "A request with this id is still in flight; ids may not be used twice."
+            port.answer(error_message(envelope.id, INVALID_REQUEST, why), 409)
+            return
+        try:
+            if envelope.method in _OUTLIVE:
+                await self._run(key, envelope, port, await self._long_lived())
+                return
+            fresh, self._fresh = self._fresh, None
+            lease = fresh or await self._lease(f"{envelope.method} {_name(envelope)}".strip())
+            try:
+                await self._run(key, envelope, port, lease.session)
+            finally:
+                lease.release()
+        except Fault as fault:
+            port.answer(error_message(envelope.id, fault.code, fault.why, fault.data), fault.status)
+
+    async def notify(self, envelope: Envelope) -> None:
+        """Take a notification of the client to where it belongs."""
+        if envelope.method == CANCELLED:
+            raw = edits.param(envelope, "requestId")
+            running = self._running.get(identify(raw) or 0) if raw is not None else None
+            if running is not None:
+                opened, id = running
+                edits.set_param(envelope, "requestId", str(id).encode())
+                await opened.session.notify(envelope)
+        elif envelope.method != INITIALIZED:  # each session was told when it was opened
+            for opened in {opened for opened, _ in self._running.values()} or set(self._kept()):
+                await opened.session.notify(envelope)
+
+    async def answer(self, envelope: Envelope) -> None:
+        """Take the client's answer to a question there; an answer to nothing is dropped, counted."""
+        waiting = self.questions.take(envelope.key)
+        if waiting is not None:
+            opened, id, key = waiting
+            envelope.members["id"] = Raw(id)
+            envelope.id, envelope.key = id, key
+            await opened.session.answer(envelope)
+
+    async def close(self) -> None:
+        """The client is gone."""
+        for lease in (self._fresh, self._companion):
+            if lease is not None:
+                if self._hear in lease.session.listeners:
+                    lease.session.listeners.remove(self._hear)
+                lease.release()
+        self._fresh = self._companion = None
+
+    def expect(self, opened: Opened, question: Envelope) -> int:
+        """The id under which the client is asked a question of a session."""
+        id = self.questions.mint()
+        self.questions.expect(id, (opened, question.id or b"null", question.key or 0))
+        return id
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    async def _lease(self, label: str) -> Lease[Opened]:
+        is_exclusive = label not in ("initialize", "companion")
+        return await self._pool.lease(self._key, label, is_exclusive=is_exclusive, wait=self._back.limits.call)
+
+    async def _run(self, key: int | str, envelope: Envelope, port: Port, opened: Opened) -> None:
+        if envelope.method == "logging/setLevel":
+            self._level = string(edits.param(envelope, "level"))
+        else:
+            await opened.set_level(self._level)
+        id = opened.mint()
+        front, token = envelope.id or b"null", _token(envelope)
+        self._running[key] = opened, id
+        envelope.members["id"] = Raw(str(id).encode())
+        envelope.id, envelope.key = str(id).encode(), id
+        if token is not None:
+            edits.set_progress_token(envelope, id)
+        answering = _LeasedPort(self, port, opened, front, token)
+        try:
+            await opened.session.request(envelope, answering)
+        finally:
+            del self._running[key]
+
+    async def _long_lived(self) -> Opened:
+        """The companion."""
+        async with self._joining:
+            if self._companion is None:
+                self._companion, self._fresh = self._fresh or await self._lease("companion"), None
+                self._companion.session.listeners.append(self._hear)
+            return self._companion.session
+
+    def _kept(self) -> list[Opened]:
+        return [lease.session for lease in (self._companion, self._fresh) if lease is not None]
+
+    def _hear(self, envelope: Envelope) -> None:
+        """The companion says something that belongs to no request."""
+        self._strays.notify(one_line(close_object(envelope.members)))
+
+
+def _name(envelope: Envelope) -> str:
+    return string(edits.param(envelope, row_of(envelope.method).routed or "")) or ""
+
+
+def _token(envelope: Envelope) -> Raw | None:
+    params = open_object(envelope.members["params"]) if "params" in envelope.members else None
+    meta = open_object(params["_meta"]) if params is not None and "_meta" in params else None
+    return meta.get(PROGRESS_KEY) if meta is not None else None
