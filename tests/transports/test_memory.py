@@ -18,8 +18,10 @@ from mcp.server.mcpserver import MCPServer
 from mcp.shared.exceptions import MCPError
 
 from isthmus import FastMCP
+from isthmus.engine.gateway import Gateway
+from isthmus.transports import memory
 from tests.conformance.processes import EVERYTHING, ROOT, everything, listening
-from tests.engine.clients import run, until
+from tests.engine.clients import LegacyClient, run, until
 from tests.transports.memory_peers import MODES, Heard, Mode, build, connected, said
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
@@ -131,6 +133,37 @@ def test_a_high_level_server_object(make: Callable[[], Any], mode: Mode) -> None
     run(scenario)
 
 
+def test_a_lifespan_for_all_sessions() -> None:
+    """FastMCP has one: it is up from the first session to the last, and again for the next."""
+
+    async def scenario() -> None:
+        told: list[str] = []
+
+        @asynccontextmanager
+        async def lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
+            told.append("up")
+            yield {}
+            told.append("down")
+
+        server: Any = fastmcp.FastMCP("fast", lifespan=lifespan)
+
+        @server.tool  # type: ignore[untyped-decorator]  # fastmcp is not followed
+        def state() -> str:
+            return " ".join(told)
+
+        gateway = Gateway(memory.target_of(server))
+        for states in ("up", "up down up"):
+            first, second = await LegacyClient.open(gateway), await LegacyClient.open(gateway)
+            await gateway.end_session(first.session)
+            result = await second.call(1, "state").result()
+            assert result["content"][0]["text"] == states
+            await gateway.end_session(second.session)
+        assert told == ["up", "down"] * 2
+        await gateway.close()
+
+    run(scenario)
+
+
 class FastMcpTransport(ClientTransport):
     """What FastMCP's `Client` wants, on the proxy's streams."""
 
@@ -171,6 +204,8 @@ import asyncio, sys
 from mcp import ClientSession
 from mcp.server.fastmcp import FastMCP as Server
 from isthmus import FastMCP
+from isthmus.engine.gateway import Gateway
+from isthmus.transports import memory
 
 server = Server("old")
 

@@ -13,8 +13,8 @@ import contextvars
 import importlib
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -197,6 +197,9 @@ class Outbox(_Stream):
             self._closed()
 
 
+_Run = Callable[[Inbox, Outbox], Awaitable[None]]
+
+
 # -- the back ---------------------------------------------------------------------------------------------------------
 
 
@@ -225,9 +228,16 @@ def connect_to(server: Any) -> Connect:
         )
     name, context = _name_of(server), contextvars.copy_context()
 
+    shared = getattr(server, "_lifespan_manager", None)
+    lifespan = _SharedLifespan(shared) if callable(shared) else nullcontext()
+
+    async def run(read: Inbox, write: Outbox) -> None:
+        async with lifespan:
+            await lowlevel.run(read, write, lowlevel.create_initialization_options())
+
     async def connect(listener: Listener) -> Channel:
         channel = _ServerChannel(name, listener)
-        channel.start(lowlevel, context.copy())
+        channel.start(run, context.copy())
         return channel
 
     return connect
@@ -243,6 +253,63 @@ def _lowlevel_of(server: Any) -> Any:
         if callable(getattr(each, "run", None)) and callable(getattr(each, "create_initialization_options", None)):
             return each
     return None
+
+
+class _SharedLifespan:
+    """The lifespan of a server that has one for all its sessions, as FastMCP's do.
+
+    FastMCP takes it down with the session that brought it up, whatever others there are. So it is up in a task of its
+    own, from the first session to the end of the last.
+
+    Args:
+        make: the server's context manager.
+    """
+
+    def __init__(self, make: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
+        self._make = make
+        self._sessions = 0
+        self._is_up: asyncio.Future[None]
+        self._is_over: asyncio.Event
+        self._holding: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        while self._holding is not None and not self._sessions:  # it is being taken down
+            await asyncio.wait([self._holding])
+        self._sessions += 1
+        if self._holding is None:
+            loop = asyncio.get_running_loop()
+            self._is_up, self._is_over = loop.create_future(), asyncio.Event()
+            self._holding = loop.create_task(self._hold())
+        try:
+            await asyncio.shield(self._is_up)
+        except BaseException:
+            self._leave()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        holding = self._holding
+        self._leave()
+        if not self._sessions and holding is not None:
+            await asyncio.wait([holding])
+
+    def _leave(self) -> None:
+        self._sessions -= 1
+        if not self._sessions:
+            self._is_over.set()
+
+    async def _hold(self) -> None:
+        try:
+            async with self._make():
+                self._is_up.set_result(None)
+                await self._is_over.wait()
+        except Exception as error:
+            if self._is_up.done():
+                logging.getLogger("isthmus.back").exception("A server's lifespan failed at its end.")
+            else:
+                self._is_up.set_exception(error)
+        finally:
+            self._is_up.cancel()
+            self._holding = None
 
 
 class _ServerChannel:
@@ -264,9 +331,9 @@ class _ServerChannel:
         self._why = ""
         self._is_told = False
 
-    def start(self, server: Any, context: contextvars.Context) -> None:
+    def start(self, run: _Run, context: contextvars.Context) -> None:
         """Let the server run; this object owns the task."""
-        self._task = asyncio.get_running_loop().create_task(self._run(server), context=context)
+        self._task = asyncio.get_running_loop().create_task(self._run(run), context=context)
 
     @property
     def is_alive(self) -> bool:
@@ -297,9 +364,9 @@ class _ServerChannel:
             self._log.warning("The back %r does not let itself be cancelled; it is left to itself.", self._name)
             self._tell()
 
-    async def _run(self, server: Any) -> None:
+    async def _run(self, run: _Run) -> None:
         try:
-            await server.run(self._inbox, self._outbox, server.create_initialization_options())
+            await run(self._inbox, self._outbox)
         except Exception as error:
             self._log.exception("The back %r failed.", self._name)
             cause: BaseException = error
