@@ -33,7 +33,11 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.mark.parametrize(("cell", "number", "feature"), TABLE, ids=IDS)
 def test_feature(runs: Runs[Records], cell: Cell, number: int, feature: Feature) -> None:
-    records = runs.result(cell, WAIT_AT_MOST)[number]
+    judge(cell, feature, runs.result(cell, WAIT_AT_MOST)[number])
+
+
+def judge(cell: Cell, feature: Feature, records: list[Json]) -> None:
+    """Hold the records of a feature's steps against what they must have."""
     for (step, expected), record in zip(feature.steps, records, strict=True):
         problems = list(differences({"timeout": None} | expected, record))
         if record.get("timeout"):

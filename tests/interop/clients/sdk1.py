@@ -5,6 +5,7 @@
 from contextlib import asynccontextmanager
 
 from mcp import ClientSession, McpError, StdioServerParameters, types
+from mcp.client.sse import sse_client
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from pydantic import TypeAdapter
@@ -86,7 +87,10 @@ def callbacks(heard: Heard) -> Json:
 
 @asynccontextmanager
 async def streams(target: Json):  # noqa: ANN201
-    if "url" in target:
+    if target.get("url", "").endswith("/sse"):
+        async with sse_client(target["url"]) as (read, write):
+            yield read, write
+    elif "url" in target:
         async with streamable_http_client(target["url"]) as (read, write, *_):
             yield read, write
     else:

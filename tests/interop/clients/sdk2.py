@@ -9,6 +9,7 @@ import anyio
 import anyio.abc
 import mcp_types as types
 from mcp import Client, StdioServerParameters
+from mcp.client.sse import sse_client
 from mcp.client.subscriptions import Subscription
 from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
 from mcp.shared.subscriptions import event_to_notification
@@ -119,7 +120,9 @@ def callbacks(heard: Heard) -> Json:
 
 @asynccontextmanager
 async def connected(target: Json, mode: str, heard: Heard) -> AsyncIterator[Sdk2]:
-    server = target.get("url") or StdioServerParameters(command=target["command"][0], args=target["command"][1:])
+    server: Any = target.get("url") or StdioServerParameters(command=target["command"][0], args=target["command"][1:])
+    if target.get("url", "").endswith("/sse"):
+        server = sse_client(target["url"])
     told: Json = callbacks(heard)
     if mode != "legacy":
         del told["message_handler"]  # its listen streams tell, once

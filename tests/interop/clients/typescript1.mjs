@@ -2,6 +2,7 @@
 import { CAPABILITIES, INFO, main, require } from "./steps.mjs";
 
 const { Client } = require("@modelcontextprotocol/sdk/client/index.js");
+const { SSEClientTransport } = require("@modelcontextprotocol/sdk/client/sse.js");
 const { StdioClientTransport } = require("@modelcontextprotocol/sdk/client/stdio.js");
 const { StreamableHTTPClientTransport } = require("@modelcontextprotocol/sdk/client/streamableHttp.js");
 const types = require("@modelcontextprotocol/sdk/types.js");
@@ -21,8 +22,9 @@ await main(async (target, _mode, heard) => {
   client.setRequestHandler(types.ListRootsRequestSchema, heard.roots);
   client.setNotificationHandler(types.LoggingMessageNotificationSchema, heard.onLog);
   for (const schema of TOLD) client.setNotificationHandler(schema, heard.onNotification);
+  const Http = target.url?.endsWith("/sse") ? SSEClientTransport : StreamableHTTPClientTransport;
   const transport = target.url
-    ? new StreamableHTTPClientTransport(new URL(target.url))
+    ? new Http(new URL(target.url))
     : new StdioClientTransport({ command: target.command[0], args: target.command.slice(1) });
   let protocolVersion = null;
   transport.setProtocolVersion = ((given) => (version) => {

@@ -1,4 +1,4 @@
-"""A server of the Python SDK 1.30: on stdio, or on HTTP with `--http PORT`. It runs in the environment `legacy`."""
+"""A server of the Python SDK 1.30, in the environment `legacy`: on stdio, or with `--http PORT` or `--sse PORT`."""
 # `mcp` is another version here than the one that mypy sees.
 # mypy: ignore-errors
 
@@ -169,15 +169,17 @@ async def unsubscribe(uri: object) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--http", type=int, metavar="PORT")
-    port = parser.parse_args().http
+    parser.add_argument("--sse", type=int, metavar="PORT")
+    options = parser.parse_args()
+    port = options.http or options.sse
     changes = NotificationOptions(tools_changed=True, resources_changed=True, prompts_changed=True)
-    options = low.create_initialization_options
-    low.create_initialization_options = lambda *_: options(changes)
+    make = low.create_initialization_options
+    low.create_initialization_options = lambda *_: make(changes)
     if port is None:
         mcp.run("stdio")
     else:
         mcp.settings.port = port
-        mcp.run("streamable-http")
+        mcp.run("sse" if options.sse else "streamable-http")
 
 
 if __name__ == "__main__":
