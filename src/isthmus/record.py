@@ -112,6 +112,7 @@ class Recorder:
         self._put = 0
         self._taken = 0
         self._dropped = 0
+        self._is_slow = False
         self._is_broken = False
         self.calls = itertools.count(1)
         self.sessions = itertools.count(1)
@@ -133,7 +134,8 @@ class Recorder:
         size = len(message) if message is not None else 0
         if self._put - self._taken + size > RECORD_QUEUE:
             self._dropped += 1
-            if self._dropped == 1:
+            if not self._is_slow:
+                self._is_slow = True
                 _log.warning("The disk is too slow for the recording %s; some messages are left out.", self._path)
             return
         now = round(time.monotonic() - self._began, 6)

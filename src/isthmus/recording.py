@@ -26,26 +26,31 @@ _COMPARED: Final = 2_000
 
 
 class Said:
-    """One message to a client: its text, the call whose stream it went on, the HTTP status of an answer."""
+    """One message to a client: its text, the call whose stream it went on, the HTTP status of an answer.
 
-    __slots__ = ("call", "status", "text")
+    `pause`: the seconds since the message before it.
+    """
 
-    def __init__(self, text: bytes, call: int | None, status: int) -> None:
+    __slots__ = ("call", "pause", "status", "text")
+
+    def __init__(self, text: bytes, call: int | None, status: int = 200, pause: float = 0.0) -> None:
         self.text = text
         self.call = call
         self.status = status
+        self.pause = pause
 
 
 class Cue:
     """One message of a client, and what was said to it."""
 
-    __slots__ = ("call", "id", "key", "method", "said")
+    __slots__ = ("at", "call", "key", "method", "said")
 
-    def __init__(self, envelope: Envelope, call: int | None) -> None:
+    def __init__(self, envelope: Envelope, call: int | None, at: float = 0.0) -> None:
         self.call = call
         self.method = envelope.method
-        self.id = envelope.key
         self.key = key_of(envelope)
+        self.at = at
+        """When the last of it was said, in seconds since the recording began."""
         self.said: list[Said] = []
 
 
@@ -152,9 +157,10 @@ class _Reader:
 
     def _take(self, line: dict[str, Any], envelope: Envelope, text: bytes) -> None:
         call, session = _number(line.get("call")), _number(line.get("session"))
+        at = float(line["t"]) if isinstance(line.get("t"), int | float) else 0.0
         if line.get("dir") == "in":
             if envelope.kind is not Kind.ANSWER:
-                cue = Cue(envelope, call)
+                cue = Cue(envelope, call, at)
                 if call is not None:
                     self._calls[call] = cue
                 self._latest[session] = cue
@@ -162,12 +168,13 @@ class _Reader:
             return
         http = line.get("http")
         status = http.get("status") if isinstance(http, dict) else None
-        said = Said(text, call, status if isinstance(status, int) else 200)
         own = self._calls.get(call) if call is not None else None
         is_later = own is not None and row_of(own.method).is_endless and bool(own.said)
         cue_before = own if own is not None and not is_later else self._latest.get(session)
         if cue_before is not None:
-            cue_before.said.append(said)
+            status = status if isinstance(status, int) else 200
+            cue_before.said.append(Said(text, call, status, max(0.0, at - cue_before.at)))
+            cue_before.at = at
 
     def _probe(self, line: dict[str, Any], envelope: Envelope, text: bytes) -> None:
         """The proxy's own `server/discover` stands in where no client sent one."""
@@ -176,7 +183,7 @@ class _Reader:
             self._probes[where] = Cue(envelope, None)
         elif envelope.kind is Kind.ANSWER and where in self._probes and "result" in envelope.members:
             self._probed = self._probes.pop(where)
-            self._probed.said.append(Said(text, None, 200))
+            self._probed.said.append(Said(text, None))
 
 
 def _lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -1,7 +1,8 @@
 """A relay without a back: it answers from a recording (`recording.Recording`).
 
 Ids, progress tokens and subscription ids are those of the client that asks now. A recorded question is asked under an
-id of its own, and what follows it waits for the answer, whatever that is. Nothing waits for the time that passed then.
+id of its own, and what follows it waits for the answer, whatever that is. Of the time that passed then `REPLAY_PAUSE`
+is waited at most: some clients lose what comes together with the answer.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from typing import Any, Final
 
 from isthmus.engine.tasks import Tasks
 from isthmus.errors import Fault
-from isthmus.limits import LISTEN, Limits
+from isthmus.limits import LISTEN, REPLAY_PAUSE, Limits
 from isthmus.protocol import edits
 from isthmus.protocol.correlate import Correlator
 from isthmus.protocol.judge import ModernRequest
@@ -140,6 +141,7 @@ class Replay:
         """Say it again; whether the own call was answered by it."""
         is_answered = False
         for said in lines:
+            await asyncio.sleep(min(said.pause, REPLAY_PAUSE))
             envelope = retold(said)
             is_own = own is not None and said.call == call
             live = own if is_own else self._live.get(said.call) if said.call is not None else None

@@ -2,28 +2,40 @@
 
 import asyncio
 import gc
+import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from isthmus.engine.gateway import Gateway
+from isthmus.engine.tasks import Tasks
 from isthmus.errors import ConfigError
 from isthmus.limits import Limits
 from isthmus.transports.target import Target
+from isthmus.types import Relay
 
 if TYPE_CHECKING:
     import socket
 
+    from isthmus.record import Recorder
+    from isthmus.tap import RecordedRelay
     from isthmus.transports.http_front.access import Access
     from isthmus.transports.http_front.handler import Handler
     from isthmus.wire.envelope import Envelope
 
 
+_log: Final = logging.getLogger("isthmus")
 _GARBAGE: Final = 20_000
 """Containers more alive than at the last look before garbage is looked for: thousands of calls in flight are none."""
+
+
+class Served(Relay, Protocol):
+    """What fronts are put before: a relay with an owner for its tasks."""
+
+    tasks: Tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,22 +108,34 @@ def run_loop(main: Coroutine[Any, Any, int]) -> int:
         return runner.run(main)
 
 
-async def serve_stdio(target: Target, stdout: int, *, name: str, bounds: Limits, keeps_identity: bool = False) -> int:
+async def serve_stdio(
+    target: Target,
+    stdout: int,
+    *,
+    name: str,
+    bounds: Limits,
+    keeps_identity: bool = False,
+    recorder: "Recorder | None" = None,
+) -> int:
     """Serve one client on stdin and `stdout` until it leaves; 1 if the target never answered, else 0."""
     from isthmus.transports.stdio_front import StdioFront
 
     deaths: list[str] = []
 
     def stray(envelope: "Envelope") -> None:
-        front.stray(envelope)
+        if isinstance(relay, Gateway):
+            front.stray(envelope)
+        else:
+            relay.stray(envelope, front.stray)
 
     def died(why: str) -> None:
         deaths.append(why)
         front.end()
 
     gateway = Gateway(target, name=name, bounds=bounds, keeps_identity=keeps_identity, stray=stray, died=died)
-    front = StdioFront(gateway, gateway.tasks.start)
-    _end_on_signals(front.stop)
+    relay = _recorded(gateway, recorder)
+    front = StdioFront(relay, relay.tasks.start)
+    end_on_signals(front.stop)
     try:
         await front.serve(sys.stdin.fileno(), stdout)
     finally:
@@ -122,23 +146,52 @@ async def serve_stdio(target: Target, stdout: int, *, name: str, bounds: Limits,
 
 
 async def serve_http(
-    target: Target, bound: "socket.socket", place: HttpPlace, *, name: str, bounds: Limits, keeps_identity: bool = False
+    target: Target,
+    bound: "socket.socket",
+    place: HttpPlace,
+    *,
+    name: str,
+    bounds: Limits,
+    keeps_identity: bool = False,
+    recorder: "Recorder | None" = None,
 ) -> int:
     """Serve clients over HTTP on a listening socket until a signal comes; 0."""
     from isthmus.transports.http_front.serve import Stopping, serve
 
-    gateway = Gateway(target, name=name, bounds=bounds, keeps_identity=keeps_identity)
-    handler = make_handler(gateway, place)
+    gateway = Gateway(target, name=name, bounds=bounds, keeps_identity=keeps_identity, died=warn_once())
+    relay = _recorded(gateway, recorder)
+    handler = make_handler(relay, place)
     stopping = Stopping()
-    _end_on_signals(stopping.stop)
+    end_on_signals(stopping.stop)
     try:
-        await serve(bound, handler, bounds, gateway.tasks.start, gateway.end_session, stopping)
+        await serve(bound, handler, bounds, relay.tasks.start, relay.end_session, stopping)
     finally:
         await gateway.close()
     return 0
 
 
-def make_handler(gateway: Gateway, place: HttpPlace) -> "Handler":
+def warn_once() -> Callable[[str], None]:
+    """What tells the operator that the back fails before it has ever answered: once, clients are told each time."""
+    warned: list[str] = []
+
+    def died(why: str) -> None:
+        if not warned:
+            warned.append(why)
+            _log.warning("%s", why)
+
+    return died
+
+
+def _recorded(gateway: Gateway, recorder: "Recorder | None") -> "Gateway | RecordedRelay":
+    """The gateway, or what stands around it where all is recorded."""
+    if recorder is None:
+        return gateway
+    from isthmus.tap import record
+
+    return record(gateway, recorder)
+
+
+def make_handler(relay: "Served", place: HttpPlace) -> "Handler":
     """What answers a place's requests. On a Unix socket every Host is as good as loopback's: no web page gets there."""
     from isthmus.transports.http_front.guard import Guard
     from isthmus.transports.http_front.handler import Handler
@@ -147,9 +200,9 @@ def make_handler(gateway: Gateway, place: HttpPlace) -> "Handler":
     if place.sse is not None:
         from isthmus.transports.http_front.sse import SseFront
 
-        sse = SseFront(gateway, gateway.tasks.start, place.sse)
+        sse = SseFront(relay, relay.tasks.start, place.sse)
     hosts = place.allow_hosts or (("*",) if place.is_unix else ())
-    return Handler(gateway, Guard(hosts, place.allow_origins), place.path, place.access, sse)
+    return Handler(relay, Guard(hosts, place.allow_origins), place.path, place.access, sse)
 
 
 @asynccontextmanager
@@ -176,9 +229,9 @@ async def serve_memory(
         await finish(gateway.close())
 
 
-def _end_on_signals(end: Any) -> None:
-    """SIGINT and SIGTERM end the front in good order, where the platform has them."""
+def end_on_signals(end: Any) -> None:
+    """SIGINT, SIGTERM and SIGHUP end the front in good order, where the platform has them."""
     loop = asyncio.get_running_loop()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        with suppress(NotImplementedError, RuntimeError, ValueError):
-            loop.add_signal_handler(each, end)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        with suppress(AttributeError, NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(getattr(signal, name), end)

@@ -230,11 +230,13 @@ class _Client:
         self._recorder.note("back", "out", body or None, call=call, http={"verb": verb, "headers": headers})
         response = await self._client.request(verb, extra, body, **how)
         http = {"status": response.status, "headers": self._recorder.headers(response.headers)}
-        if response.stream is not None:
-            response.stream = cast(EventStream, _Stream(response.stream, self._recorder, call))
         is_message = response.body and not isinstance(parse(response.body), Malformed)
         self._recorder.note("back", "in", response.body if is_message else None, call=call, http=http)
-        return response
+        if response.stream is None:
+            return response
+        noted = Response(response.status, response.headers)  # the connection goes on filling the stream of its own
+        noted.stream = cast(EventStream, _Stream(response.stream, self._recorder, call))
+        return noted
 
 
 def recorded_client(client: HttpClient, recorder: Recorder) -> HttpClient:

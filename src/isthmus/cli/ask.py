@@ -109,6 +109,9 @@ class Questions:
                 return [field["default"]]
             if not typed and not is_needed:
                 return []
+            if not typed:
+                self._terminal.say("    It is required. Ctrl-D declines the whole question.")
+                continue
             try:
                 return [_value(name, typed, field, options)]
             except ConfigError as error:

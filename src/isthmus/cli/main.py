@@ -1,17 +1,21 @@
-"""`isthmus run` and `isthmus check`."""
+"""`isthmus`: reads the arguments of every command and calls it."""
 
 import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from isthmus.errors import ConfigError
 from isthmus.limits import Limits
 from isthmus.version import __version__
 
 if TYPE_CHECKING:
+    import socket
+
+    from isthmus.run import HttpPlace
     from isthmus.transports.target import Target
 
 _EPILOG = """\
@@ -20,6 +24,19 @@ TARGET is a URL (http://… or https://…), a .py or .js file, or -- COMMAND AR
   isthmus run https://example.com/mcp             a remote server for a client that starts commands
   isthmus run --http 8080 -- npx -y some-server   a command as an HTTP endpoint
   isthmus check server.py                         what a server is, and whether it works
+  isthmus list server.py                          its tools, resources and prompts
+  isthmus call server.py add a=1 b=2              one of its tools
+  isthmus run --record file.jsonl server.py       both sides' messages as JSON lines
+  isthmus replay file.jsonl                       a server that answers from them
+"""
+
+
+_CALL: Final = """\
+  isthmus call server.py add a=1 b=2              strings become what the tool's schema asks for
+  isthmus call server.py add 'a:=1' 'b:=2e3'      JSON as it is
+  isthmus call URL write text=@letter.txt         from a file; :=@ for JSON
+  echo '{"a": 1}' | isthmus call URL add -        the arguments from stdin
+  isthmus call add a=1 b=2 -- COMMAND ARGS…
 """
 
 
@@ -48,20 +65,30 @@ def _main(argv: list[str]) -> int:
     if "--" in argv:
         at = argv.index("--")
         argv, command = argv[:at], argv[at + 1 :]
-    arguments = _parser().parse_args(argv)
-    if command is not None and arguments.target is not None:
-        raise ConfigError(f"There are two targets, {arguments.target!r} and a command after --. Give one.")
-    target = command if command is not None else arguments.target
-    if target is None:
-        raise ConfigError("There is no target. Give a URL, a script, or -- COMMAND ARGS…")
+    arguments = _parse(argv, command)
     logging.basicConfig(
         level=arguments.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    if arguments.command == "run":
-        return _run(arguments, target)
-    from isthmus.cli.check import check
+    target = command if command is not None else arguments.target
+    if target is None:
+        raise ConfigError("There is no target. Give a URL, a script, or -- COMMAND ARGS…")
+    return _COMMANDS[arguments.command](arguments, target)
 
-    return check(_target(arguments, target), _limits(arguments))
+
+def _parse(argv: list[str], command: list[str] | None) -> argparse.Namespace:
+    """The arguments; `call` takes any number of words, and options between them."""
+    arguments, more = _parser().parse_known_args(argv)
+    words = [arguments.target] if arguments.target is not None else []
+    words += [*getattr(arguments, "words", ()), *more]
+    unknown = [word for word in more if word.startswith("-") and word != "-"] or more
+    if unknown and (arguments.command != "call" or unknown != more):
+        raise ConfigError(f"unrecognized arguments: {' '.join(unknown)}. See isthmus --help.")
+    if arguments.command == "call":
+        arguments.target = words.pop(0) if command is None and words else None
+        arguments.words = words
+    if command is not None and arguments.target is not None:
+        raise ConfigError(f"There are two targets, {arguments.target!r} and a command after --. Give one.")
+    return arguments
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,22 +103,39 @@ def _parser() -> argparse.ArgumentParser:
     style = argparse.RawDescriptionHelpFormatter
     run = commands.add_parser("run", help="serve a target on stdio or HTTP", epilog=_EPILOG, formatter_class=style)
     check = commands.add_parser("check", help="say what a target is", epilog=_EPILOG, formatter_class=style)
-    for each in (run, check):
+    listing = commands.add_parser("list", help="say what a target offers", epilog=_EPILOG, formatter_class=style)
+    call = commands.add_parser("call", help="call a tool of a target", epilog=_CALL, formatter_class=style)
+    for each in (run, check, listing, call):
         each.add_argument("target", nargs="?", metavar="TARGET")
         each.add_argument("--header", action="append", default=[], metavar="'K: V'", help="sent to a URL")
         each.add_argument("--env", action="append", default=[], metavar="K=V", help="given to a command")
         each.add_argument("--cwd", help="where a command starts")
+    replay = commands.add_parser("replay", help="serve what run --record recorded", formatter_class=style)
+    replay.add_argument("target", metavar="FILE")
+    for each in (run, replay):
+        _add_front(each)
+    for each in (run, check, listing, call, replay):
         each.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="for a call without any sign of life")
         each.add_argument(
             "--log-level", choices=("debug", "info", "warning", "error"), default="warning", metavar="LEVEL"
         )
-    run.add_argument("--http", metavar="[HOST:]PORT", help="serve HTTP there, or on unix:PATH, instead of stdio")
-    run.add_argument("--sse", action="store_true", help="serve HTTP+SSE too, at /sse, for older clients")
-    run.add_argument("--path", default="/mcp", help="the HTTP endpoint's path (default /mcp)")
-    run.add_argument("--allow-host", action="append", default=[], metavar="HOST", help="a Host header to serve")
-    run.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN", help="a web origin to serve")
     run.add_argument("--name", default="isthmus", help="what the proxy calls itself")
+    run.add_argument("--record", metavar="FILE", help="write the messages of both sides there, for isthmus replay")
+    listing.add_argument("--json", action="store_true", help="print JSON, each item as the server sent it")
+    call.add_argument("words", nargs="*", metavar="TOOL key=value key:=json", help="the tool and its arguments")
+    call.add_argument("--json", action="store_true", help="print the result as the server sent it")
+    call.add_argument("--full", action="store_true", help="print long text whole on a terminal too")
+    call.add_argument("--save", metavar="DIR", help="save images, sounds and files there")
+    call.add_argument("--root", action="append", default=[], metavar="DIR", help="a folder the server may know of")
     return parser
+
+
+def _add_front(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--http", metavar="[HOST:]PORT", help="serve HTTP there, or on unix:PATH, instead of stdio")
+    command.add_argument("--sse", action="store_true", help="serve HTTP+SSE too, at /sse, for older clients")
+    command.add_argument("--path", default="/mcp", help="the HTTP endpoint's path (default /mcp)")
+    command.add_argument("--allow-host", action="append", default=[], metavar="HOST", help="a Host header to serve")
+    command.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN", help="a web origin to serve")
 
 
 def _run(arguments: argparse.Namespace, target: str | list[str]) -> int:
@@ -99,16 +143,50 @@ def _run(arguments: argparse.Namespace, target: str | list[str]) -> int:
 
     back = _target(arguments, target)
     bounds = _limits(arguments)
+    place = _place(arguments)
+    bound = _bind(place, back.name) if place is not None else None
+    with ExitStack() as stack:
+        recorder = None
+        if arguments.record is not None:
+            from isthmus.record import Recorder
+
+            secret = [name for name, _ in getattr(back, "headers", ())]
+            recorder = stack.enter_context(closing(Recorder(arguments.record, back.name, secret)))
+        if place is None or bound is None:
+            from isthmus.transports.stdio_front import take_stdout
+
+            work = run.serve_stdio(back, take_stdout(), name=arguments.name, bounds=bounds, recorder=recorder)
+        else:
+            work = run.serve_http(back, bound, place, name=arguments.name, bounds=bounds, recorder=recorder)
+        return run.run_loop(work)
+
+
+def _replay(arguments: argparse.Namespace, target: str | list[str]) -> int:
+    from isthmus.cli.replay import replay_http, replay_stdio
+    from isthmus.recording import Recording
+    from isthmus.run import run_loop
+
+    if not isinstance(target, str):
+        raise ConfigError("replay takes a file that isthmus run --record wrote, not a command.")
+    recording = Recording(target)
+    place = _place(arguments)
+    if place is not None:
+        return run_loop(replay_http(recording, _bind(place, recording.name), place, _limits(arguments)))
+    from isthmus.transports.stdio_front import take_stdout
+
+    return run_loop(replay_stdio(recording, take_stdout(), _limits(arguments)))
+
+
+def _place(arguments: argparse.Namespace) -> "HttpPlace | None":
+    """Where to listen; None for stdio."""
     if arguments.http is None:
         if arguments.allow_host or arguments.allow_origin or arguments.sse or arguments.path != "/mcp":
             raise ConfigError("--path, --sse, --allow-host and --allow-origin need --http.")
-        from isthmus.transports.stdio_front import take_stdout
-
-        return run.run_loop(run.serve_stdio(back, take_stdout(), name=arguments.name, bounds=bounds))
-    from isthmus.transports.http_front.serve import bind
+        return None
+    from isthmus.run import HttpPlace
 
     host, port = _address(arguments.http)
-    place = run.HttpPlace(
+    place = HttpPlace(
         host,
         port,
         arguments.path,
@@ -117,11 +195,58 @@ def _run(arguments: argparse.Namespace, target: str | list[str]) -> int:
         sse="/sse" if arguments.sse else None,
     )
     place.check()
-    bound = bind(host, port)
+    return place
+
+
+def _bind(place: "HttpPlace", name: str) -> "socket.socket":
+    """The listening socket; a line says what is served there."""
+    from isthmus.transports.http_front.serve import bind
+
+    bound = bind(place.host, place.port)
     url = place.url(bound)
     older = f", over HTTP+SSE at {url}{place.sse}" if place.sse is not None else ""
-    print(f"isthmus: {back.name} at {url}{place.path}{older}", file=sys.stderr, flush=True)
-    return run.run_loop(run.serve_http(back, bound, place, name=arguments.name, bounds=bounds))
+    print(f"isthmus: {name} at {url}{place.path}{older}", file=sys.stderr, flush=True)
+    return bound
+
+
+def _check(arguments: argparse.Namespace, target: str | list[str]) -> int:
+    from isthmus.cli.check import check
+
+    return check(_target(arguments, target), _limits(arguments))
+
+
+def _list(arguments: argparse.Namespace, target: str | list[str]) -> int:
+    from isthmus.cli.list import list_offer
+
+    return list_offer(_target(arguments, target), _limits(arguments), as_json=arguments.json)
+
+
+def _call(arguments: argparse.Namespace, target: str | list[str]) -> int:
+    from pathlib import Path
+
+    from isthmus.cli.call import Order, call
+
+    if not arguments.words:
+        raise ConfigError(
+            "There is no tool to call. Give its name behind the target; isthmus list says which there are."
+        )
+    roots = tuple(Path(each).resolve() for each in arguments.root)
+    for root in roots:
+        if not root.is_dir():
+            raise ConfigError(f"The folder {str(root)!r} of --root does not exist.")
+    tool, *words = arguments.words
+    save = Path(arguments.save) if arguments.save is not None else None
+    order = Order(tool, tuple(words), arguments.json, arguments.full, save, roots)
+    return call(_target(arguments, target), _limits(arguments), order)
+
+
+_COMMANDS: Final[dict[str, Callable[[argparse.Namespace, Any], int]]] = {
+    "run": _run,
+    "check": _check,
+    "list": _list,
+    "call": _call,
+    "replay": _replay,
+}
 
 
 def _target(arguments: argparse.Namespace, target: str | list[str]) -> "Target":

@@ -44,7 +44,7 @@ class Opener:
 
     def __init__(self, name: str, connect: Connect) -> None:
         self.name = name
-        self._connect = connect
+        self.connect = connect
         self._backoff = Backoff()
         self._is_closed = False
         self.running: set[_Pipe] = set()
@@ -62,7 +62,7 @@ class Opener:
             raise BackUnavailable(f"{self.name} is not opened any more: the proxy is about to stop.")
         listener.began = now()
         self.running.add(listener)
-        return await self._connect(listener)
+        return await self.connect(listener)
 
     def crashed(self, began: float) -> None:
         """A channel of this back ended by itself."""
