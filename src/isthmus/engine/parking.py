@@ -7,8 +7,9 @@ machine in `protocol/exchange` says.
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import Raw
 
@@ -23,6 +24,7 @@ from isthmus.transports.http_back import error_code
 from isthmus.types import Port
 from isthmus.wire.codec import close_object, decode, identify, one_line, open_object, parse, string
 from isthmus.wire.envelope import (
+    INTERNAL_ERROR,
     METHOD_NOT_FOUND,
     Envelope,
     Kind,
@@ -56,17 +58,38 @@ class Visit:
             self.port.answer(message, status)
 
 
-class Question:
-    """A question of the back: its id in the session, as text and as a key, its method and opened parameters."""
+class Question(NamedTuple):
+    """A question of the back: its method and opened parameters, its id in the session as text and as a key.
 
-    __slots__ = ("id", "key", "method", "params")
+    `id` is None for a URL that the back demanded in an error, and waits for no answer.
+    """
 
-    def __init__(self, envelope: Envelope) -> None:
-        self.id: bytes = envelope.id or b"null"
-        self.key = envelope.key or 0
-        self.method = envelope.method
-        raw = envelope.members.get("params")
-        self.params: Members = (open_object(raw) if raw is not None else None) or {}
+    method: str
+    params: Members
+    id: bytes | None = None
+    key: int | str = 0
+
+
+class _Urls:
+    """The URLs that a back demanded in an error: whether the user will open them, and whether all are done."""
+
+    def __init__(self) -> None:
+        self.is_demanded = False
+        self.is_declined = False
+        self.completed = asyncio.Event()
+        self._ids: set[str] = set()
+
+    def demand(self, ids: Iterable[str]) -> None:
+        """These are to be opened."""
+        self.is_demanded = True
+        self._ids = set(ids)
+
+    def hear(self, envelope: Envelope) -> None:
+        """The back says something outside any call: perhaps that one is done."""
+        if envelope.method == modern_front.ELICITATION_COMPLETE:
+            self._ids.discard(string(edits.param(envelope, "elicitationId")) or "")
+            if not self._ids:
+                self.completed.set()
 
 
 class Parked:
@@ -76,15 +99,15 @@ class Parked:
         back: the back.
         request: the first request of the client.
         lease: the session that the call runs in.
-        id: the call's id in that session.
         digest: what the request asks for; every retry must ask for the same.
     """
 
     is_open = False
 
-    def __init__(self, back: "Back", request: ModernRequest, lease: "Lease[Opened]", id: int, digest: str) -> None:
+    def __init__(self, back: "Back", request: ModernRequest, lease: "Lease[Opened]", digest: str) -> None:
         self.name = secrets.token_urlsafe(12)
-        self.id = str(id).encode()
+        self.id = b""
+        """The id of the call in its session."""
         self.principal = request.principal or ""
         self.digest = digest
         self.round = 0
@@ -93,8 +116,11 @@ class Parked:
         """The questions that are out, by the key each is asked under."""
         self.park: Callable[[Visit], None] = _nothing
         """Called with the open request when there are questions to answer it with."""
+        self.again: Callable[[], None] = _never
+        """Called when the back is to be called again: the user has opened the URLs that it demanded."""
         self.session = lease.session.session
         self.late = 0
+        self._urls = _Urls()
         self._back = back
         self._lease = lease
         self._row = request.row
@@ -111,6 +137,7 @@ class Parked:
     def retry(self, visit: Visit, answers: Mapping[str, Raw]) -> list[Envelope]:
         """The client called again; its answers as the session takes them, unknown ones ignored."""
         taken = [(self.questions.pop(key), raw) for key, raw in answers.items() if key in self.questions]
+        self._urls.is_declined |= any(each.id is None and not _is_accepted(raw) for each, raw in taken)
         self._visit = visit
         if self._move(Event.RETRIED) is Do.DELIVER:
             self._give()
@@ -120,7 +147,9 @@ class Parked:
             self._pass_on(envelope, visit)
         if self.questions and self._move(Event.ASKED) is Do.ASSEMBLE:
             asyncio.get_running_loop().call_soon(self._assembled)
-        return [_answer(question, raw) for question, raw in taken]
+        elif self._urls.is_demanded:
+            self._back.tasks.start(self._call_again())
+        return [_answer(question, raw) for question, raw in taken if question.id is not None]
 
     def leave(self, visit: Visit) -> None:
         """The client gave a request up; if it is the open one, the call is cancelled."""
@@ -153,7 +182,12 @@ class Parked:
     def answer(self, message: bytes, status: int) -> None:
         """The back's final answer, or why there is none."""
         self.questions.clear()
-        self._lease.release()
+        demand = parsed(message)
+        if self._visit is not None and self._row.may_ask and error_code(demand) == modern_front.URL_REQUIRED:
+            if self._demand_urls(demand, self._visit):
+                return
+            message = error_message(self.id, **modern_front.MISSING_URL)
+        self._release()
         self._final = message, status
         if self._move(Event.FINISHED) is Do.GIVE:
             self._give()
@@ -163,7 +197,7 @@ class Parked:
 
     def abandon(self) -> None:
         """The call was cancelled."""
-        self._lease.release()
+        self._release()
 
     async def drain(self) -> None:
         """Wait until the client has read enough."""
@@ -180,22 +214,56 @@ class Parked:
         return do
 
     def _asked(self, envelope: Envelope) -> None:
-        question = Question(envelope)
-        if question.method == "ping":
-            self._reply(result_message(question.id, {}))
-            return
-        if not self._row.may_ask:
-            why = f"Method not found: no {question.method} can be asked in the middle of {self._row.name}."
-            self._reply(error_message(question.id, METHOD_NOT_FOUND, why))
-            return
+        id, method = envelope.id or b"null", envelope.method
+        if method == "ping":
+            self._reply(result_message(id, {}))
+        elif not self._row.may_ask:
+            why = f"Method not found: no {method} can be asked in the middle of {self._row.name}."
+            self._reply(error_message(id, METHOD_NOT_FOUND, why))
+        else:
+            raw = envelope.members.get("params")
+            params = (open_object(raw) if raw is not None else None) or {}
+            if not self._hold(Question(method, params, id, envelope.key or 0)):
+                why = f"Method not found: the call in which {method} was asked has ended."
+                self._reply(error_message(id, METHOD_NOT_FOUND, why))
+
+    def _hold(self, question: Question) -> bool:
+        """Keep a question for the next round; whether there will be one."""
         do = self._move(Event.ASKED)
         if do in (Do.ASSEMBLE, Do.HOLD):
             self.questions[secrets.token_urlsafe(6)] = question
-            if do is Do.ASSEMBLE:
-                asyncio.get_running_loop().call_soon(self._assembled)
-        else:
-            why = f"Method not found: the call in which {question.method} was asked has ended."
-            self._reply(error_message(question.id, METHOD_NOT_FOUND, why))
+        if do is Do.ASSEMBLE:
+            asyncio.get_running_loop().call_soon(self._assembled)
+        return do in (Do.ASSEMBLE, Do.HOLD)
+
+    def _demand_urls(self, demand: Envelope, visit: Visit) -> bool:
+        """The back wants URLs opened before it is called again; whether the client can be asked to."""
+        demanded = modern_front.urls_of(demand)
+        if not demanded or not modern_front.can_open_urls(visit.capabilities):
+            return False
+        self._urls.demand(id for id, _ in demanded)
+        self._lease.session.listeners.append(self._urls.hear)
+        for _, params in demanded:
+            self._hold(Question("elicitation/create", params))
+        return True
+
+    async def _call_again(self) -> None:
+        """Once the user is done with the URLs, as the back says, or has had time enough."""
+        if self._urls.is_declined:
+            self.answer(error_message(self.id, INTERNAL_ERROR, "The user did not open the URL that this needs."), 200)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._back.limits.call):
+                await self._urls.completed.wait()
+        self._lease.session.listeners.remove(self._urls.hear)
+        self._urls = _Urls()
+        if self.state is not State.OVER:
+            self.again()
+
+    def _release(self) -> None:
+        if self._urls.hear in self._lease.session.listeners:
+            self._lease.session.listeners.remove(self._urls.hear)
+        self._lease.release()
 
     def _assembled(self) -> None:
         """The questions that came together are asked together, as far as the client may be asked."""
@@ -204,7 +272,7 @@ class Parked:
             return
         for key, question in list(self.questions.items()):
             refused = modern_front.why_not_asked(question.method, _decoded(question.params), visit.capabilities)
-            if refused is not None:
+            if refused is not None and question.id is not None:
                 del self.questions[key]
                 self._reply(error_message(question.id, *refused))
         if self._move(Event.ASSEMBLED if self.questions else Event.EMPTIED) is Do.PARK:
@@ -270,6 +338,15 @@ def _nothing(visit: Visit) -> None:
     """Nobody is told."""
 
 
+def _never() -> None:
+    """Nobody calls again."""
+
+
+def _is_accepted(answer: Raw) -> bool:
+    members = open_object(answer)
+    return members is not None and string(members.get("action")) == "accept"
+
+
 def _is_wanted(envelope: Envelope, level: str | None) -> bool:
     """Whether a log message is at or above the level that the client asked for; without one it asked for none."""
     if level not in legacy_front.LEVELS:
@@ -279,8 +356,9 @@ def _is_wanted(envelope: Envelope, level: str | None) -> bool:
 
 
 def _answer(question: Question, result: Raw) -> Envelope:
-    members: Members = {"jsonrpc": Raw(b'"2.0"'), "id": Raw(question.id), "result": result}
-    return Envelope(Kind.ANSWER, members, "", question.id, question.key)
+    id = question.id or b"null"
+    members: Members = {"jsonrpc": Raw(b'"2.0"'), "id": Raw(id), "result": result}
+    return Envelope(Kind.ANSWER, members, "", id, question.key)
 
 
 def _decoded(params: Members) -> dict[str, Any]:

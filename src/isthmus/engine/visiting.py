@@ -100,19 +100,25 @@ class Visiting:
         lease = await self._lease(request, is_exclusive=row.may_ask and may_be_asked)
         try:
             await lease.session.set_level(string(request.meta.get(LOG_LEVEL_KEY)))
-            id = lease.session.mint()
-            parked = Parked(self._back, request, lease, id, digest(row.name, request.params) if row.may_ask else "")
+            parked = Parked(self._back, request, lease, digest(row.name, request.params) if row.may_ask else "")
         except BaseException:
             lease.release()
             raise
         parked.park = partial(self._park, parked)
+        parked.again = partial(self._call, parked, request, lease.session)
         visit = Visit(request, port)
         parked.begin(visit)
         if row.may_ask and lease.is_exclusive:
             for question in lease.session.take_questions():
                 parked.notify(question)
-        self._back.tasks.start(parked.session.request(modern_front.legacy_request(request, id), parked))
+        self._call(parked, request, lease.session)
         await _attend(parked, visit)
+
+    def _call(self, parked: Parked, request: ModernRequest, opened: Opened) -> None:
+        """Call the back."""
+        id = opened.mint()
+        parked.id = str(id).encode()
+        self._back.tasks.start(opened.session.request(modern_front.legacy_request(request, id), parked))
 
     async def _resume(self, request: ModernRequest, port: Port) -> None:
         parked = self._redeem(request)

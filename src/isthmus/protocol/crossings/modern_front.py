@@ -39,6 +39,13 @@ QUESTIONS: Final = {
 ELICITATION_COMPLETE: Final = "notifications/elicitation/complete"
 """A legacy back's word that the user is done with a URL; modern clients don't know it."""
 
+MISSING_URL: Final[dict[str, Any]] = {
+    "code": MISSING_CAPABILITY,
+    "why": "The server needs the user to open a URL first; declare elicitation.url to be asked.",
+    "data": {"requiredCapabilities": {"elicitation": {"url": {}}}},
+}
+"""The error for a client that can't open a URL which its call needs."""
+
 _RESOURCE_NOT_FOUND: Final = -32002
 _UNDEFINED: Final = range(-32099, -32022)
 """Codes that MCP keeps for itself and 2026-07-28 gives no meaning."""
@@ -196,21 +203,19 @@ def read_answers(request: ModernRequest) -> dict[str, Raw] | None:
     return dict(answers)
 
 
-def urls_of(error: Members) -> list[tuple[str, Members]]:
-    """The URL elicitations that a `-32042` requires: `elicitationId` and opened parameters of each."""
-    data = open_object(error["data"]) if "data" in error else None
+def can_open_urls(capabilities: Mapping[str, Any]) -> bool:
+    """Whether a client with these capabilities can be asked to open a URL."""
+    declared = capabilities.get("elicitation")
+    return isinstance(declared, dict) and "url" in declared
+
+
+def urls_of(answer: Envelope) -> list[tuple[str, Members]]:
+    """The URL elicitations that a `-32042` demands: `elicitationId` and opened parameters of each."""
+    error = open_object(answer.members["error"])
+    data = open_object(error["data"]) if error is not None and "data" in error else None
     items = items_of(data["elicitations"]) if data is not None and "elicitations" in data else []
     opened = [members for members in map(open_object, items) if members is not None]
     return [(string(each.get("elicitationId")) or "", each) for each in opened]
-
-
-def missing_url() -> dict[str, Any]:
-    """The error for a client that can't open a URL which the call needs."""
-    return {
-        "code": MISSING_CAPABILITY,
-        "message": "The server needs the user to open a URL; declare elicitation.url to be asked.",
-        "data": {"requiredCapabilities": {"elicitation": {"url": {}}}},
-    }
 
 
 def _input_request(method: str, params: Members) -> dict[str, Any]:
