@@ -11,6 +11,7 @@ import pytest
 
 from isthmus.errors import Fault
 from isthmus.transports.target import HttpTarget
+from tests.limits_watch import watched
 from tests.transports.http_peers import SSE, Peer, Reader, Writer, part, serve
 
 from .clients import LegacyClient, gateway, run
@@ -188,3 +189,24 @@ def test_a_question_and_its_answer_pass() -> None:
             assert result == {"heard": {"jsonrpc": "2.0", "id": "q", "result": {"said": 1}}}
 
     run(scenario)
+
+
+def test_every_wait_on_such_a_server_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def conversation() -> None:
+        older = Older()
+        async with serve(older) as peer, gateway(at(peer), call=0.3) as made:
+            client = await LegacyClient.open(made)
+            await client.call(1, "x").result()
+            await client.call(2, "cut").error()
+            await client.call(3, "x").result()
+            await asyncio.wait([client.call(4, "hang").task], timeout=0.05)
+
+    async def scenario() -> None:
+        async with asyncio.timeout(20):
+            await asyncio.ensure_future(conversation())
+
+    watch = watched(scenario)
+    assert watch.unlimited == set()
+    assert {"SseChannel._hear", "SseChannel._send_all"} & {name.partition(" ")[0] for name in watch.seen}
+    monkeypatch.setattr("isthmus.transports.sse_back.asyncio.timeout", lambda _: asyncio.timeouts.Timeout(None))
+    assert watched(scenario).unlimited
