@@ -20,6 +20,7 @@ from mcp.shared.exceptions import MCPError
 from isthmus import FastMCP
 from isthmus.engine.gateway import Gateway
 from isthmus.transports import memory
+from isthmus.transports.target import ChannelTarget
 from tests.conformance.processes import EVERYTHING, ROOT, everything, listening
 from tests.engine.clients import LegacyClient, run, until
 from tests.transports.memory_peers import MODES, Heard, Mode, build, connected, said
@@ -164,6 +165,14 @@ def test_a_lifespan_for_all_sessions() -> None:
     run(scenario)
 
 
+def test_a_target_on_a_transport_of_ones_own() -> None:
+    async def scenario() -> None:
+        async with connected(ChannelTarget("own", memory.connect_to(build())), "auto") as client:
+            assert await said(client, "echo", text="x") == "x"
+
+    run(scenario)
+
+
 class FastMcpTransport(ClientTransport):
     """What FastMCP's `Client` wants, on the proxy's streams."""
 
@@ -206,6 +215,7 @@ from mcp.server.fastmcp import FastMCP as Server
 from isthmus import FastMCP
 from isthmus.engine.gateway import Gateway
 from isthmus.transports import memory
+from isthmus.transports.target import ChannelTarget
 
 server = Server("old")
 
