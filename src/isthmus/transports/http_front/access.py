@@ -78,6 +78,10 @@ class Access:
             if not _QUOTABLE.match(scope):
                 raise ConfigError(f"{scope!r} is no scope; name one at a time, without spaces, quotes and backslashes.")
 
+    def gate(self, guard: Guard, path: str) -> "Gate":
+        """What checks the requests of the endpoint at `path`; made where one is asked for, so that nobody else pays."""
+        return Gate(self, guard, path)
+
 
 class _Refusal(NamedTuple):
     """Why a request may not come in: the status, its own header lines, and a sentence."""

@@ -15,7 +15,6 @@ from isthmus.protocol.methods import row_of
 from isthmus.protocol.names import CANCELLED, UNSUPPORTED_VERSION, VERSION_KEY
 from isthmus.protocol.subscriptions import closing_message
 from isthmus.protocol.versions import BATCHES, LEGACY, MODERN, Era, era_of, has_primers
-from isthmus.transports.http_front.access import Access, Gate
 from isthmus.transports.http_front.guard import Guard
 from isthmus.transports.http_front.port import JSON_LINES, BatchPort, CallPort, GetPort, PostPort
 from isthmus.transports.http_front.replay import Replay, Total
@@ -36,6 +35,7 @@ from isthmus.wire.envelope import (
 )
 
 if TYPE_CHECKING:
+    from isthmus.transports.http_front.access import Access
     from isthmus.transports.http_front.sse import SseFront
 
 _VERSION_IN_BODY: Final = VERSION_KEY.encode()
@@ -92,14 +92,14 @@ class Handler:
         relay: Relay,
         guard: Guard,
         path: str = "/mcp",
-        access: Access | None = None,
+        access: "Access | None" = None,
         sse: "SseFront | None" = None,
     ) -> None:
         self._sse = sse
         self._relay = relay
         self._guard = guard
         self._path = path
-        self._gate = Gate(access, guard, path) if access is not None else None
+        self._gate = access.gate(guard, path) if access is not None else None
         self._sessions: dict[str, _Session] = {}
         self._ports: set[PostPort] = set()
         self._listening: dict[PostPort, tuple[asyncio.Task[Any], bytes]] = {}
