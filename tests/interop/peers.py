@@ -22,7 +22,7 @@ MADE = (LEGACY_BIN, FASTMCP2_BIN, NPM_EVERYTHING, INSPECTOR_CLI)
 REPOSITORY = "{repository}"  # the tests put a new git repository here
 
 Era = Literal["legacy", "modern"]
-Transport = Literal["stdio", "http"]
+Transport = Literal["stdio", "http", "sse", "memory"]
 Way = tuple[Transport, Transport]
 CROSSWISE: tuple[Way, ...] = (("stdio", "http"), ("http", "stdio"))
 ALONG: tuple[Way, ...] = (("stdio", "stdio"), ("http", "http"))
@@ -81,21 +81,26 @@ CLIENTS = [
 
 @dataclass(frozen=True)
 class Server:
-    """A server program, with how it starts and what it can't do: in an era, or over a transport in an era."""
+    """A server program, with how it starts and what it can't do: in an era, or over a transport in an era.
+
+    `sse` is for HTTP+SSE, and `in_memory` says that `servers/inside.py` has it as an object.
+    """
 
     name: str
     eras: tuple[Era, ...]
     stdio: tuple[str, ...]
     http: Callable[[int], Sequence[str]] | None = None
     http_env: Callable[[int], dict[str, str]] = field(default=lambda port: {})
+    sse: Callable[[int], Sequence[str]] | None = None
+    in_memory: bool = False
     lacks: dict[Era | tuple[Transport, Era], set[str]] = field(default_factory=dict)
 
     def can(self, feature: str, transport: Transport, era: Era) -> bool:
         return not any(feature in self.lacks.get(key, ()) for key in (era, (transport, era)))
 
 
-def with_port(*command: str) -> Callable[[int], Sequence[str]]:
-    return lambda port: [*command, "--http", str(port)]
+def with_port(*command: str, option: str = "--http") -> Callable[[int], Sequence[str]]:
+    return lambda port: [*command, option, str(port)]
 
 
 EVERYTHING = (PYTHON, str(ROOT / "examples" / "everything.py"), "--page", "7")
@@ -116,20 +121,34 @@ NEEDS_A_SESSION = {
 }
 
 SERVERS = [
-    Server("everything", ("legacy", "modern"), EVERYTHING, with_port(*EVERYTHING)),
-    Server("sdk1", ("legacy",), OWN_SDK1, with_port(*OWN_SDK1)),
+    Server(
+        "everything",
+        ("legacy", "modern"),
+        EVERYTHING,
+        with_port(*EVERYTHING),
+        sse=lambda port: [PYTHON, str(HERE / "servers" / "everything_sse.py"), str(port)],
+        in_memory=True,
+    ),
+    Server("sdk1", ("legacy",), OWN_SDK1, with_port(*OWN_SDK1), sse=with_port(*OWN_SDK1, option="--sse")),
     Server(
         "npm-everything",
         ("legacy",),
         (NODE, str(NPM_EVERYTHING), "stdio"),
         lambda port: (NODE, str(NPM_EVERYTHING), "streamableHttp"),
         lambda port: {"PORT": str(port)},
+        sse=lambda port: (NODE, str(NPM_EVERYTHING), "sse"),
     ),
     Server("mcp-server-time", ("legacy",), (str(LEGACY_BIN / "mcp-server-time"), "--local-timezone", "UTC")),
     Server("mcp-server-git", ("legacy",), (str(LEGACY_BIN / "mcp-server-git"), "--repository", REPOSITORY)),
     Server("fastmcp2", ("legacy",), OWN_FASTMCP2, with_port(*OWN_FASTMCP2), lacks={"legacy": {"logging"}}),
     Server(
-        "fastmcp4", ("legacy", "modern"), OWN_FASTMCP4, with_port(*OWN_FASTMCP4), lacks={"modern": {"list changed"}}
+        "fastmcp4",
+        ("legacy", "modern"),
+        OWN_FASTMCP4,
+        with_port(*OWN_FASTMCP4),
+        sse=with_port(*OWN_FASTMCP4, option="--sse"),
+        in_memory=True,
+        lacks={"modern": {"list changed"}},
     ),
     Server(
         "typescript2",

@@ -1,15 +1,16 @@
-"""A client without a library: JSON-RPC over stdio and streamable HTTP, so that nothing of an answer is lost."""
+"""A client without a library: JSON-RPC over stdio, HTTP and HTTP+SSE, so that nothing of an answer is lost."""
 
 import http.client
 import json
 import queue
+import socket
 import subprocess
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from .peers import Era
 
@@ -35,6 +36,18 @@ def parse(text: str | bytes) -> Any:
 
 class _Number(str):
     """A number's own spelling."""
+
+
+def values(parsed: Any) -> Any:
+    """What `parse` made, as plain JSON values: the order of members and the spelling of numbers are lost."""
+    match parsed:
+        case tuple():
+            return {name: values(value) for name, value in parsed}
+        case list():
+            return [values(each) for each in parsed]
+        case _Number():
+            return float(parsed)
+    return parsed
 
 
 def member(pairs: Any, name: str) -> Any:
@@ -115,25 +128,26 @@ class RawHttp(Raw):
         return headers
 
 
-class RawStdio(Raw):
-    def __init__(self, era: Era, process: subprocess.Popen[bytes]) -> None:
+class RawStream(Raw):
+    """Where everything that the server says comes in one stream, read by a thread."""
+
+    def __init__(self, era: Era) -> None:
         super().__init__(era)
-        self.process = process
-        self.lines: queue.Queue[bytes] = queue.Queue()
+        self.said: queue.Queue[bytes] = queue.Queue()
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
+    @abstractmethod
     def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.put(line)
+        """Put what is said into the queue, message by message, to the end."""
+
+    @abstractmethod
+    def write(self, message: bytes) -> None: ...
 
     def send(self, message: Json) -> Any:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(message).encode() + b"\n")
-        self.process.stdin.flush()
+        self.write(json.dumps(message).encode())
         while "id" in message:
-            heard = parse(self.lines.get(timeout=ANSWERS_WITHIN))
+            heard = parse(self.said.get(timeout=ANSWERS_WITHIN))
             if self.is_answer(heard, message):
                 return heard
             self._decline(dict(heard))
@@ -145,12 +159,55 @@ class RawStdio(Raw):
             number = heard["id"]
             given = int(number) if isinstance(number, _Number) else number
             error = {"code": -32601, "message": "Method not found"}
-            self.send_answer({"jsonrpc": "2.0", "id": given, "error": error})
+            self.write(json.dumps({"jsonrpc": "2.0", "id": given, "error": error}).encode())
 
-    def send_answer(self, answer: Json) -> None:
+
+class RawStdio(RawStream):
+    def __init__(self, era: Era, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        super().__init__(era)
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.said.put(line)
+
+    def write(self, message: bytes) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(answer).encode() + b"\n")
+        self.process.stdin.write(message + b"\n")
         self.process.stdin.flush()
+
+
+class RawSse(RawStream):
+    """HTTP+SSE: what the server says comes on a GET, which begins with the place where the client is to POST."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self.connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=ANSWERS_WITHIN)
+        self.listening = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=ANSWERS_WITHIN)
+        self.listening.request("GET", parts.path, headers={"Accept": "text/event-stream"})
+        self.socket = self.listening.sock  # which the response takes away
+        self.stream = self.listening.getresponse()
+        super().__init__("legacy")
+        self.endpoint = urljoin(parts.path, self.said.get(timeout=ANSWERS_WITHIN).decode().strip())
+
+    def _read(self) -> None:
+        with suppress(OSError):  # closed, while it waits
+            for line in self.stream:
+                if line.startswith(b"data:"):
+                    self.said.put(line[5:])
+
+    def write(self, message: bytes) -> None:
+        self.connection.request("POST", self.endpoint, message, {"Content-Type": "application/json"})
+        response = self.connection.getresponse()
+        assert response.read() is not None and response.status == 202, response.status
+
+    def close(self) -> None:
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.reader.join(ANSWERS_WITHIN)
+        self.stream.close()
+        self.listening.close()
+        self.connection.close()
 
 
 @contextmanager
@@ -176,6 +233,9 @@ def connected(target: Json, era: Era) -> Iterator[Raw]:
     if "command" in target:
         with started(target["command"], era) as raw:
             yield raw
+    elif urlsplit(target["url"]).path == "/sse":
+        with closing(RawSse(target["url"])) as sse_raw:
+            yield sse_raw
     else:
         http_raw = RawHttp(era, target["url"])
         try:

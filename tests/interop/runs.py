@@ -18,12 +18,14 @@ from typing import Any, Generic, TypeVar
 from tests.conformance.processes import ENDS_WITHIN, ISTHMUS, free_port, wait_for_port
 
 from .features import features
-from .peers import REPOSITORY, ROOT, Cell, Client, Server, Transport
+from .peers import HERE, PYTHON, REPOSITORY, ROOT, Cell, Client, Server, Transport
 
 Json = dict[str, Any]
 T = TypeVar("T")
 CLIENT_TAKES_AT_MOST = 60
 AT_A_TIME = 4
+INSIDE = str(HERE / "servers" / "inside.py")
+PATHS: dict[Transport, str] = {"http": "/mcp", "sse": "/sse"}
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -97,11 +99,11 @@ class Programs:
 
 
 @contextmanager
-def listening(command: Sequence[str], port: int, env: dict[str, str]) -> Iterator[str]:
+def listening(command: Sequence[str], port: int, env: dict[str, str], path: str = "/mcp") -> Iterator[str]:
     process = subprocess.Popen(command, env=os.environ | env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for_port(port, process)
-        yield f"http://127.0.0.1:{port}/mcp"
+        yield f"http://127.0.0.1:{port}{path}"
     finally:
         process.terminate()
         try:
@@ -127,26 +129,34 @@ class Place:
         return json.loads(json.dumps(value).replace(REPOSITORY, self.repository))
 
     def _behind(self, back: Transport) -> list[str]:
-        """The proxy's target: a command after `--`, or a URL."""
+        """The proxy's target: a command after `--`, a URL, or an object's name after `--memory`."""
         if back == "stdio":
             return ["--", *self.at_home(self.server.stdio)]
-        if self.server.http is None:
-            raise ValueError(f"{self.server.name} has no HTTP")
+        if back == "memory":
+            return ["--memory", self.server.name]
+        start = self.server.http if back == "http" else self.server.sse
+        if start is None:
+            raise ValueError(f"{self.server.name} has no {back}")
         port = free_port()
-        command = self.server.http(port)
-        return [self.stack.enter_context(listening(command, port, self.server.http_env(port)))]
+        started = listening(start(port), port, self.server.http_env(port), PATHS[back])
+        return [self.stack.enter_context(started)]
 
     def _proxied(self, front: Transport, back: Transport) -> Json:
         """What a client connects to."""
         target = self.behind(back)
-        if front == "stdio":
-            return {"command": [ISTHMUS, "run", *target]}
-        port = free_port()
-        command = [ISTHMUS, "run", "--http", str(port), *target]
-        return {"url": self.stack.enter_context(listening(command, port, {}))}
+        port = 0 if front in ("stdio", "memory") else free_port()
+        if "memory" in (front, back):
+            command = [PYTHON, INSIDE, front, str(port), *target]
+        else:
+            options = {"http": ["--http", str(port)], "sse": ["--http", str(port), "--sse"]}.get(front, [])
+            command = [ISTHMUS, "run", *options, *target]
+        if not port:
+            return {"command": command}
+        return {"url": self.stack.enter_context(listening(command, port, {}, PATHS[front]))}
 
     def direct(self, back: Transport) -> Json:
-        target = self.behind(back)
+        """Without the proxy; what is in memory is taken as a command instead."""
+        target = self.behind("stdio" if back == "memory" else back)
         return {"url": target[0]} if len(target) == 1 else {"command": target[1:]}
 
 

@@ -1,4 +1,4 @@
-"""A server written with FastMCP 4: on stdio, or on HTTP with `--http PORT`."""
+"""A server written with FastMCP 4: on stdio, on HTTP with `--http PORT`, or on HTTP+SSE with `--sse PORT`."""
 
 import argparse
 import base64
@@ -119,11 +119,14 @@ async def complete(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--http", type=int, metavar="PORT")
-    port = parser.parse_args().http
-    if port is None:
-        mcp.run("stdio", show_banner=False)
+    parser.add_argument("--sse", type=int, metavar="PORT")
+    given = parser.parse_args()
+    if given.http is not None:
+        mcp.run("http", host="127.0.0.1", port=given.http, show_banner=False, log_level="error")
+    elif given.sse is not None:
+        mcp.run("sse", host="127.0.0.1", port=given.sse, show_banner=False, log_level="error")
     else:
-        mcp.run("http", host="127.0.0.1", port=port, show_banner=False, log_level="error")
+        mcp.run("stdio", show_banner=False)
 
 
 if __name__ == "__main__":
