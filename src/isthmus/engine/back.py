@@ -77,6 +77,8 @@ class Back:
         self._channels: ModernChannels | None = None
         self.is_modern: bool | None = None
         self.is_legacy: bool | None = None
+        self.is_local = True
+        """Whether clients without a token are all the user of this machine."""
         self.is_sse = False
         """Whether the back is known to have only HTTP+SSE."""
         self._may_be_sse = False

@@ -195,8 +195,12 @@ class LeasingSession:
         if token is not None:
             edits.set_progress_token(envelope, id)
         answering = _LeasedPort(self, port, opened, front, token)
+        is_whole = self._pool.isolation == "request" and row_of(envelope.method).listed is not None
         try:
-            await opened.session.request(envelope, answering)
+            if is_whole and edits.param(envelope, "cursor") is None:
+                answering.answer(await opened.list_all(envelope), 200)
+            else:
+                await opened.session.request(envelope, answering)
         finally:
             del self._running[key]
 

@@ -108,6 +108,8 @@ class Parked:
         self.name = secrets.token_urlsafe(12)
         self.id = b""
         """The id of the call in its session."""
+        self.task: str | None = None
+        """The back's task that the call is run as, where it takes no other."""
         self.principal = request.principal or ""
         self.digest = digest
         self.round = 0
@@ -305,10 +307,17 @@ class Parked:
     def _end(self, event: Event) -> None:
         do = self._move(event)
         if do is Do.CANCEL:
-            self._back.tasks.start(self.session.notify(_cancelled(self.id)))
+            self._back.tasks.start(self._cancel())
         if do in (Do.CANCEL, Do.DROP):
             self._final = None
             self._kept.clear()
+
+    async def _cancel(self) -> None:
+        await self.session.notify(_cancelled(self.id))
+        if self.task is not None:
+            await self._lease.session.ask("tasks/cancel", {"taskId": self.task})
+        if self._urls.is_demanded:
+            self._release()
 
     def _reply(self, message: bytes) -> None:
         """Answer a question of the back's ourselves."""

@@ -10,9 +10,11 @@ from isthmus import limits
 from isthmus.engine.legacy import LegacySession
 from isthmus.pool.policy import Bounds, Isolation, Key
 from isthmus.pool.pool import Pool
+from isthmus.protocol import edits
 from isthmus.protocol.correlate import Correlator
+from isthmus.protocol.methods import row_of
 from isthmus.protocol.names import INITIALIZED
-from isthmus.wire.codec import open_object, parse
+from isthmus.wire.codec import close_object, open_object, parse, string
 from isthmus.wire.envelope import (
     METHOD_NOT_FOUND,
     Envelope,
@@ -45,6 +47,7 @@ class Opened:
         self.session = LegacySession(back, self)
         self.initialized: Members = {}
         self.level: str | None = None
+        self._task_tools: frozenset[str] | None = None
         self.listeners: list[Callable[[Envelope], None]] = []
         self._asked: deque[bytes] = deque(maxlen=limits.PENDING_STRAYS)
 
@@ -66,6 +69,38 @@ class Opened:
         box = Box()
         await self.session.request(parsed(request_message(str(self.mint()).encode(), method, params)), box)
         return parsed(box.message)
+
+    async def list_all(self, request: Envelope) -> bytes:
+        """The answer to a request for a list, all pages in one: a cursor lives only in the session that made it."""
+        id, listed = request.id or b"null", row_of(request.method).listed or ""
+        params = (open_object(request.members["params"]) if "params" in request.members else None) or {}
+        items: list[bytes] = []
+        result: Members | None = None
+        for _ in range(limits.LIST_PAGES):
+            answer = await self.ask(request.method, params)
+            result = open_object(answer.members["result"]) if "result" in answer.members else None
+            if result is None:
+                return edits.with_id(answer, id)
+            items += edits.items_of(result[listed]) if listed in result else []
+            cursor = result.pop("nextCursor", None)
+            if cursor is None:
+                break
+            params = params | {"cursor": cursor}
+        whole = (result or {}) | {listed: Raw(b"[" + b",".join(items) + b"]")}
+        answer.members["result"] = Raw(close_object(whole))
+        return edits.with_id(answer, id)
+
+    async def needs_task(self, tool: str | None) -> bool:
+        """Whether a tool can only be called as a task (2025-11-25 basic/utilities/tasks, *Tool-Level Negotiation*)."""
+        offers = self.initialized.get("capabilities")
+        if offers is None or b'"tasks"' not in bytes(offers):
+            return False
+        if self._task_tools is None:
+            answer = parsed(await self.list_all(parsed(request_message(b"0", "tools/list", {}))))
+            result = open_object(answer.members["result"]) if "result" in answer.members else None
+            items = edits.items_of(result["tools"]) if result is not None and "tools" in result else []
+            self._task_tools = frozenset(filter(None, map(_required_task, items)))
+        return tool in self._task_tools
 
     async def set_level(self, level: str | None) -> None:
         """Tell the session a log level, if it has another and the back takes any."""
@@ -119,6 +154,14 @@ class Opened:
             envelope = parsed(message)
             why = f"Method not found: there is no call in which {envelope.method} could be asked."
             self._back.tasks.start(self.session.answer(parsed(error_message(envelope.id, METHOD_NOT_FOUND, why))))
+
+
+def _required_task(item: bytes) -> str | None:
+    """The name of a tool that can only be called as a task."""
+    tool = open_object(item)
+    execution = open_object(tool["execution"]) if tool is not None and "execution" in tool else None
+    is_required = execution is not None and string(execution.get("taskSupport")) == "required"
+    return string(tool.get("name")) if tool is not None and is_required else None
 
 
 class Box:

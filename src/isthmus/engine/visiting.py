@@ -13,9 +13,9 @@ from msgspec import Raw
 
 from isthmus import limits
 from isthmus.engine.parking import Parked, Visit
-from isthmus.engine.sharing import Opened
+from isthmus.engine.sharing import Box, Opened, parsed
 from isthmus.errors import Fault, FrontFault
-from isthmus.pool.policy import Key
+from isthmus.pool.policy import SINGLE, Key
 from isthmus.pool.pool import Lease, Pool
 from isthmus.protocol import edits
 from isthmus.protocol.crossings import modern_front
@@ -33,6 +33,7 @@ from isthmus.wire.envelope import (
     Envelope,
     error_message,
     notification_message,
+    request_message,
     result_message,
 )
 
@@ -88,9 +89,13 @@ class Visiting:
     # -- sessions ---------------------------------------------------------------------------------------------------
 
     async def _lease(self, request: ModernRequest, *, is_exclusive: bool) -> Lease[Opened]:
-        key = Key(request.principal or "", encode(modern_front.initialize_params(request)))
+        key = Key(request.principal or self._anonymous(), encode(modern_front.initialize_params(request)))
         label = f"{request.row.name} {request.name or ''}".strip()
         return await self._pool.lease(key, label, is_exclusive=is_exclusive, wait=self._back.limits.call)
+
+    def _anonymous(self) -> str:
+        """Who a client is that nobody knows: with all others the local user, or nobody else."""
+        return "" if self._back.is_local else f"{SINGLE}{secrets.token_urlsafe(12)}"
 
     # -- calls ------------------------------------------------------------------------------------------------------
 
@@ -116,9 +121,18 @@ class Visiting:
 
     def _call(self, parked: Parked, request: ModernRequest, opened: Opened) -> None:
         """Call the back."""
+        self._back.tasks.start(self._run(parked, request, opened))
+
+    async def _run(self, parked: Parked, request: ModernRequest, opened: Opened) -> None:
         id = opened.mint()
         parked.id = str(id).encode()
-        self._back.tasks.start(opened.session.request(modern_front.legacy_request(request, id), parked))
+        envelope = modern_front.legacy_request(request, id)
+        if self._pool.isolation == "request" and request.row.listed is not None and "cursor" not in request.params:
+            parked.answer(await opened.list_all(envelope), 200)
+        elif request.row.name == "tools/call" and await opened.needs_task(request.name):
+            await _run_task(parked, envelope, opened)
+        else:
+            await opened.session.request(envelope, parked)
 
     async def _resume(self, request: ModernRequest, port: Port) -> None:
         parked = self._redeem(request)
@@ -221,6 +235,23 @@ class Visiting:
         for uri in uris:
             await lease.session.ask("resources/unsubscribe", {"uri": uri})
         lease.release()
+
+
+async def _run_task(parked: Parked, envelope: Envelope, opened: Opened) -> None:
+    """Call a tool that can only be called as a task, and wait for the task's result."""
+    box = Box()
+    edits.set_param(envelope, "task", b"{}")
+    await opened.session.request(envelope, box)
+    answer = parsed(box.message)
+    result = open_object(answer.members["result"]) if "result" in answer.members else None
+    task = open_object(result["task"]) if result is not None and "task" in result else None
+    parked.task = string(task.get("taskId")) if task is not None else None
+    if parked.task is None:
+        parked.answer(box.message, 200)
+        return
+    id = opened.mint()
+    parked.id = str(id).encode()
+    await opened.session.request(parsed(request_message(parked.id, "tasks/result", {"taskId": parked.task})), parked)
 
 
 async def _attend(parked: Parked, visit: Visit) -> None:

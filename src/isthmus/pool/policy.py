@@ -11,9 +11,13 @@ that:
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 Isolation = Literal["request", "session", "shared"]
+
+
+SINGLE: Final = "?"
+"""What the principal of a client begins with that nobody knows, and that will not be known again."""
 
 
 class Key(NamedTuple):
@@ -136,7 +140,8 @@ def decide(state: State, isolation: Isolation, bounds: Bounds, now: float) -> li
 def _is_over(slot: Slot, isolation: Isolation, bounds: Bounds, now: float) -> bool:
     if not slot.is_open or not slot.is_free:
         return False
-    return (isolation == "request" and slot.uses > 0) or now - slot.idle_since >= bounds.idle
+    is_used_up = slot.uses > 0 and (isolation == "request" or slot.key.principal.startswith(SINGLE))
+    return is_used_up or now - slot.idle_since >= bounds.idle
 
 
 def _is_same(slot: Slot, waiter: Waiter, isolation: Isolation) -> bool:

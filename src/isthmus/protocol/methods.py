@@ -13,7 +13,8 @@ class Method(NamedTuple):
 
     `eras`: where it is defined; a method in no schema is defined everywhere. `routed`: the member of `params` that
     names the thing, mirrored in `Mcp-Name`. `may_ask`: whether the server may ask the client in the middle of it.
-    `is_repeatable`: whether sending it twice does no harm.
+    `is_repeatable`: whether sending it twice does no harm. `is_endless`: whether it ends only with its client.
+    `listed`: the member of the result that is a list in pages.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Method(NamedTuple):
     may_ask: bool = False
     is_repeatable: bool = False
     is_endless: bool = False
+    listed: str | None = None
 
 
 _BOTH: Final = (Era.LEGACY, Era.MODERN)
@@ -34,14 +36,14 @@ METHODS: Final[dict[str, Method]] = {
         Method("initialize", _LEGACY),
         Method("ping", _LEGACY, is_repeatable=True),
         Method("server/discover", _MODERN, is_repeatable=True),
-        Method("tools/list", is_repeatable=True),
+        Method("tools/list", is_repeatable=True, listed="tools"),
         Method("tools/call", routed="name", may_ask=True),
-        Method("resources/list", is_repeatable=True),
-        Method("resources/templates/list", is_repeatable=True),
+        Method("resources/list", is_repeatable=True, listed="resources"),
+        Method("resources/templates/list", is_repeatable=True, listed="resourceTemplates"),
         Method("resources/read", routed="uri", may_ask=True, is_repeatable=True),
         Method("resources/subscribe", _LEGACY, is_repeatable=True),
         Method("resources/unsubscribe", _LEGACY, is_repeatable=True),
-        Method("prompts/list", is_repeatable=True),
+        Method("prompts/list", is_repeatable=True, listed="prompts"),
         Method("prompts/get", routed="name", may_ask=True, is_repeatable=True),
         Method("completion/complete", is_repeatable=True),
         Method("logging/setLevel", _LEGACY, is_repeatable=True),
