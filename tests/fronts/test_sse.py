@@ -16,6 +16,7 @@ from .shells import SHELLS, Shell, run, shell, until
 
 pytestmark = pytest.mark.parametrize("kind", SHELLS)
 PAGE = "https://app.example"
+INITIALIZED = {"jsonrpc": "2.0", "method": "notifications/initialized"}
 
 
 class Client:
@@ -78,7 +79,7 @@ def tool(name: str, id: Any = 1, **arguments: Any) -> dict[str, Any]:
 def test_a_client_is_served_on_its_stream(kind: str, version: str) -> None:
     async def scenario() -> None:
         async with served(kind) as one, session(one, version) as client:
-            await client.tell({"jsonrpc": "2.0", "method": "notifications/initialized"})
+            await client.tell(INITIALIZED)
             answer = await client.ask(tool("noisy", "a"))
             assert (answer["method"], answer["params"]) == ("notifications/progress", {"progress": 1})
             assert (await client.stream.event())["params"] == {"progress": 2}

@@ -50,7 +50,7 @@ def bind_unix(path: str) -> socket.socket:
     """A Unix socket that listens at `path`, for the user alone; what is left of one that nobody serves is removed.
 
     Raises:
-        ConfigError: somebody listens there, something else has this name, it can't be made, or there are no such sockets.
+        ConfigError: somebody listens there, something else has this name, it can't be made, or the system has none.
     """
     if not hasattr(socket, "AF_UNIX"):
         raise ConfigError("Python has no Unix sockets on this system. Listen on a port of 127.0.0.1 instead.")
