@@ -9,10 +9,9 @@ from typing import Any, Final
 
 from isthmus.cli.arguments import Typed, fit_arguments, read_words
 from isthmus.cli.ask import CAPABILITIES, Declined, Questions
-from isthmus.cli.peer import LISTINGS, Client, Peer, Refused, list_all, open_peer, result_of, value_of
+from isthmus.cli.peer import LISTINGS, Client, Peer, Refused, Server, list_all, open_peer, result_of, value_of
 from isthmus.cli.show import View, show
 from isthmus.cli.terminal import Terminal, one_line, plain
-from isthmus.engine.gateway import Gateway
 from isthmus.errors import ConfigError, Fault
 from isthmus.limits import INPUT_ROUNDS, Limits
 from isthmus.protocol import edits
@@ -50,10 +49,10 @@ def call(target: Target, bounds: Limits, order: Order) -> int:
 
 
 async def _call(target: Target, bounds: Limits, order: Order, typed: list[Typed]) -> int:
-    gateway = Gateway(target, bounds=bounds, keeps_identity=True)
+    server = Server(target, bounds)
     terminal = Terminal()
     try:
-        return await _Conversation(target.name, gateway, terminal, order).run(typed)
+        return await _Conversation(target.name, server, terminal, order).run(typed)
     except Refused as error:
         terminal.say(f"isthmus: {plain(error)}")
         _say_urls(terminal, error.error)
@@ -65,16 +64,16 @@ async def _call(target: Target, bounds: Limits, order: Order, typed: list[Typed]
         terminal.say("isthmus: The question was not answered in time. The call was not finished.")
     finally:
         terminal.clear()
-        await gateway.close()
+        await server.close()
     return 1
 
 
 class _Conversation:
     """One call and what is asked in the middle of it."""
 
-    def __init__(self, name: str, gateway: Gateway, terminal: Terminal, order: Order) -> None:
+    def __init__(self, name: str, server: Server, terminal: Terminal, order: Order) -> None:
         self._name = name
-        self._gateway = gateway
+        self._server = server
         self._terminal = terminal
         self._order = order
         self._questions = Questions(terminal, name, order.roots or (Path.cwd(),))
@@ -85,7 +84,7 @@ class _Conversation:
     async def run(self, typed: list[Typed]) -> int:
         """Find the tool, call it, show what comes."""
         order = self._order
-        peer = self._peer = await open_peer(self._gateway, Client("isthmus-call", CAPABILITIES, self._hear))
+        peer = self._peer = await open_peer(self._server, Client("isthmus-call", CAPABILITIES, self._hear))
         schema = await _find(peer, order.tool)
         params = {"name": order.tool, "arguments": fit_arguments(typed, schema)}
         answer = await self._follow(peer, params)
@@ -119,13 +118,13 @@ class _Conversation:
 
     async def _answer(self, method: str, params: Any) -> dict[str, Any]:
         """Ask, one question at a time."""
-        async with self._turn, asyncio.timeout(self._gateway.limits.answer_wait):
+        async with self._turn, asyncio.timeout(self._server.limits.answer_wait):
             return await self._questions.answer(method, params if isinstance(params, dict) else {})
 
     def _hear(self, envelope: Envelope) -> None:
         """What comes before the answer."""
         if envelope.kind is Kind.REQUEST:
-            task = self._gateway.tasks.start(self._reply(envelope))
+            task = self._server.tasks.start(self._reply(envelope))
             self._asking[envelope.key] = task
             task.add_done_callback(lambda _: self._asking.pop(envelope.key, None))
             return

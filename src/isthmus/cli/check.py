@@ -5,8 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from isthmus.cli.peer import LISTINGS, Client, Legacy, Modern, Peer, Refused, list_all
-from isthmus.engine.gateway import Gateway
+from isthmus.cli.peer import LISTINGS, Client, Legacy, Modern, Peer, Refused, Server, list_all
 from isthmus.errors import Fault
 from isthmus.limits import Limits
 from isthmus.run import run_loop
@@ -21,32 +20,32 @@ def check(target: Target, bounds: Limits) -> int:
 
 
 async def _check(target: Target, bounds: Limits) -> int:
-    gateway = Gateway(target, bounds=bounds, keeps_identity=True)
+    server = Server(target, bounds)
     try:
         print(f"{target.name}  {where(target)}".rstrip())
-        found = [await _check_modern(gateway), await _check_legacy(gateway)]
+        found = [await _check_modern(server), await _check_legacy(server)]
     finally:
-        await gateway.close()
+        await server.close()
     if not any(each is None for each in found):
         print(f"isthmus: {found[1]}", file=sys.stderr)
         return 1
     return 0
 
 
-async def _check_modern(gateway: Gateway) -> str | None:
+async def _check_modern(server: Server) -> str | None:
     """Print the modern face; why there is none."""
     return await _check_era(
-        Modern(gateway, _CLIENT), "server/discover", lambda opened: _listed(opened.get("supportedVersions"))
+        Modern(server, _CLIENT), "server/discover", lambda opened: _listed(opened.get("supportedVersions"))
     )
 
 
-async def _check_legacy(gateway: Gateway) -> str | None:
+async def _check_legacy(server: Server) -> str | None:
     """Print the legacy face; why there is none."""
 
     def versions(opened: dict[str, Any]) -> str:
-        return str(opened.get("protocolVersion")) + (", over HTTP+SSE" if gateway.back.is_sse else "")
+        return str(opened.get("protocolVersion")) + (", over HTTP+SSE" if server.back.is_sse else "")
 
-    return await _check_era(Legacy(gateway, _CLIENT), "ping", versions)
+    return await _check_era(Legacy(server, _CLIENT), "ping", versions)
 
 
 async def _check_era(peer: Peer, probe: str, versions: Callable[[dict[str, Any]], str]) -> str | None:

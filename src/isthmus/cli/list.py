@@ -3,9 +3,8 @@
 import sys
 from typing import Any, Final
 
-from isthmus.cli.peer import LISTINGS, Client, Peer, Refused, list_all, open_peer
+from isthmus.cli.peer import LISTINGS, Client, Peer, Refused, Server, list_all, open_peer
 from isthmus.cli.terminal import cut, one_line, width
-from isthmus.engine.gateway import Gateway
 from isthmus.errors import Fault
 from isthmus.limits import Limits
 from isthmus.run import run_loop
@@ -35,11 +34,11 @@ def list_offer(target: Target, bounds: Limits, *, as_json: bool) -> int:
 
 
 async def _list(target: Target, bounds: Limits, as_json: bool) -> int:
-    gateway = Gateway(target, bounds=bounds, keeps_identity=True)
+    server = Server(target, bounds)
     refused = []
     found: dict[str, list[bytes]] = {}
     try:
-        peer: Peer = await open_peer(gateway, Client("isthmus-list", {}))
+        peer: Peer = await open_peer(server, Client("isthmus-list", {}))
         for kind, listing in LISTINGS.items():
             try:
                 found[kind] = await list_all(peer, listing)
@@ -49,7 +48,7 @@ async def _list(target: Target, bounds: Limits, as_json: bool) -> int:
     except Fault as fault:
         refused.append(fault.why)
     finally:
-        await gateway.close()
+        await server.close()
     for why in refused:
         print(f"isthmus: {why}", file=sys.stderr)
     if found:

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 from msgspec import Raw
 
-from isthmus.engine.gateway import Gateway
+from isthmus.engine import modern
+from isthmus.engine.back import Back
+from isthmus.engine.legacy import LegacySession
+from isthmus.engine.settings import Settings
 from isthmus.errors import Fault
-from isthmus.limits import CLOSE_SESSION, LIST_PAGES
+from isthmus.limits import CLOSE_SESSION, LIST_PAGES, Limits
 from isthmus.protocol.judge import ModernRequest, judge_modern
 from isthmus.protocol.names import (
     CANCELLED,
@@ -24,6 +27,7 @@ from isthmus.protocol.names import (
     VERSION_KEY,
 )
 from isthmus.protocol.versions import LEGACY, MODERN
+from isthmus.transports.target import Target
 from isthmus.version import __version__
 from isthmus.wire.codec import decode, encode, open_object, parse
 from isthmus.wire.envelope import (
@@ -110,13 +114,45 @@ class _Port:
         """Always read."""
 
 
+class Server:
+    """One server, spoken to in the era that is asked for: nothing is translated, unlike by a gateway.
+
+    Args:
+        target: the server.
+        bounds: every limit.
+    """
+
+    def __init__(self, target: Target, bounds: Limits) -> None:
+        self.name = target.name
+        self.limits = bounds
+        self.back = Back(target, Settings(limits=bounds, keeps_identity=True))
+        self.tasks = self.back.tasks
+        self._sessions: list[LegacySession] = []
+
+    async def open_session(self, initialize: Envelope, port: _Port) -> tuple[LegacySession, bytes]:
+        """A session, and the answer to `initialize`.
+
+        Raises:
+            Fault: there is none to be had.
+        """
+        session = LegacySession(self.back, port)
+        self._sessions.append(session)
+        return session, await session.open(initialize)
+
+    async def close(self) -> None:
+        """End every session, process and connection."""
+        sessions = (session.close() for session in self._sessions)
+        await asyncio.gather(*sessions, self.back.end_channels(), return_exceptions=True)
+        await self.back.close()
+
+
 class Modern:
     """Requests of 2026-07-28."""
 
     era = "modern"
 
-    def __init__(self, gateway: Gateway, client: Client) -> None:
-        self._gateway = gateway
+    def __init__(self, server: Server, client: Client) -> None:
+        self._server = server
         self._client = client
         self._ids = itertools.count(1)
         self.opened: dict[str, Any] = {}
@@ -155,7 +191,7 @@ class Modern:
         judged = judge_modern(_request(id, method, params | {"_meta": meta}), None)
         assert isinstance(judged, ModernRequest)
         port = _Port(self._client.ear or _ignore)
-        await self._gateway.relay(judged, port, None)
+        await modern.relay(self._server.back, judged, port, None, None)
         return _answered(port)
 
     def reply(self, id: bytes, result: Any) -> None:
@@ -170,8 +206,8 @@ class Legacy:
 
     era = "legacy"
 
-    def __init__(self, gateway: Gateway, client: Client) -> None:
-        self._gateway = gateway
+    def __init__(self, server: Server, client: Client) -> None:
+        self._server = server
         self._client = client
         self._ids = itertools.count(1)
         self._session: Session | None = None
@@ -189,7 +225,7 @@ class Legacy:
             "clientInfo": self._client.info,
         }
         request = _request(next(self._ids), "initialize", params)
-        self._session, answer = await self._gateway.open_session(request, _Port(self._hear))
+        self._session, answer = await self._server.open_session(request, _Port(self._hear))
         self.opened = value_of(_envelope(answer))
         await self._session.notify(_envelope(notification_message(INITIALIZED)))
 
@@ -205,7 +241,7 @@ class Legacy:
         id = next(self._ids)
         meta = {"_meta": {PROGRESS_KEY: id}} if follows else {}
         port = _Port(self._hear)
-        work = self._gateway.tasks.start(self._session.request(_request(id, method, params | meta), port))
+        work = self._server.tasks.start(self._session.request(_request(id, method, params | meta), port))
         try:
             await asyncio.wait([work])
         except asyncio.CancelledError:
@@ -225,8 +261,8 @@ class Legacy:
         self._send(error_message(id, code, why))
 
     def _send(self, message: bytes) -> None:
-        assert self._session is not None
-        self._gateway.tasks.start(self._session.answer(_envelope(message)))
+        if self._session is not None:  # what asks before there is a session is no server
+            self._server.tasks.start(self._session.answer(_envelope(message)))
 
     def _hear(self, envelope: Envelope) -> None:
         if envelope.kind is Kind.REQUEST and envelope.method == "ping":
@@ -240,20 +276,20 @@ class Legacy:
 Peer = Modern | Legacy
 
 
-async def open_peer(gateway: Gateway, client: Client) -> Peer:
+async def open_peer(server: Server, client: Client) -> Peer:
     """A face of the server that works, the modern one first.
 
     Raises:
         Fault: neither does.
     """
-    modern = Modern(gateway, client)
+    peer = Modern(server, client)
     try:
-        await modern.open()
+        await peer.open()
     except Refused:
-        legacy = Legacy(gateway, client)
+        legacy = Legacy(server, client)
         await legacy.open()
         return legacy
-    return modern
+    return peer
 
 
 async def list_all(peer: Peer, listing: Listing) -> list[bytes]:
