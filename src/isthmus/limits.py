@@ -3,10 +3,12 @@
 A limit that a user may set is a field of `Limits`; the rest are constants of the protocol or of good manners.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from typing import Final
 
 MIB: Final = 1 << 20
+_HINT: Final = "Give a large one where there should be none, or leave it out for the default."
 
 JSON_DEPTH: Final = 512
 """Nesting that the slow scanner follows; what real schemas need is under 50, the interpreter bears 1,000."""
@@ -161,6 +163,17 @@ class Limits:
     """Output that may wait for one client before the back is made to wait; cut after `WRITE_STALLED` seconds."""
     drain: float = 25.0
     """For calls in flight when the proxy is told to stop; under Kubernetes' 30 s."""
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing could work with.
+
+        Raises:
+            ValueError: a bound is no number above 0.
+        """
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+                raise ValueError(f"Limits({each.name}={value!r}): a limit is a number above 0. {_HINT}")
 
 
 # The HTTP client's own bounds (`transports/http_client`).

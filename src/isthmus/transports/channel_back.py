@@ -31,6 +31,9 @@ from isthmus.wire.envelope import Batch, Envelope, Kind, notification_message
 
 _log: Final = logging.getLogger("isthmus.back")
 
+_OPENINGS: Final = frozenset(("initialize", "server/discover"))
+"""What only clients say: whoever sends it repeats what is written to it, or is a client."""
+
 _Waiting = tuple[Call, asyncio.Future[None]]
 
 
@@ -141,6 +144,8 @@ class _Pipe:
                 done.set_result(None)
         elif envelope.kind is Kind.NOTIFICATION:
             self._notified(envelope)
+        elif envelope.method in _OPENINGS:
+            self.lost(f"{self._opener.name} says {envelope.method} itself, so it is no MCP server. Check what it is.")
         else:
             self._asked(envelope)
 

@@ -29,6 +29,7 @@ from isthmus.errors import BackFault, BackUnavailable
 from isthmus.limits import (
     LAST_WORDS,
     MIB,
+    NOISE_FIRST,
     STDERR_BYTES,
     STDERR_KEPT,
     STDERR_SAID,
@@ -81,6 +82,7 @@ class Process(asyncio.SubprocessProtocol):
         self._alive = False
         self._why = ""
         self._told = False
+        self._has_spoken = False
         self._last_words: asyncio.TimerHandle | None = None
         self._group = Group(0)
         self._last_bytes = limits.line
@@ -239,6 +241,7 @@ class Process(asyncio.SubprocessProtocol):
             return
         message = parse(line)
         if isinstance(message, Envelope):
+            self._has_spoken = True
             self._listener.received(message)
         elif isinstance(message, Malformed):
             self._skip("not a message", line)
@@ -250,6 +253,12 @@ class Process(asyncio.SubprocessProtocol):
         level = logging.WARNING if self.noise == 1 else logging.DEBUG
         self._log.log(level, "Skipped a line of the back's stdout that is %s (%d so far).", what, self.noise)
         self._log.debug("It begins with %r.", line[:80])
+        if self.noise == NOISE_FIRST and not self._has_spoken:
+            self._why = (
+                f"The back {self.name!r} printed {NOISE_FIRST:,} lines and none of them is MCP; is it an MCP server, "
+                "and started so that it speaks on stdio?"
+            )
+            self._tell()
 
     # How it ends.
 

@@ -80,6 +80,8 @@ def read_target(
     argv = _script(target, cwd) if isinstance(target, str) else tuple(target)
     if not argv:
         raise ConfigError("After -- there must be a command to start.")
+    if not all(isinstance(each, str) for each in argv):
+        raise ConfigError(f"A command is a list of strings, and {target!r} is none. Write each word as a string.")
     if cwd is not None and not Path(cwd).is_dir():
         raise ConfigError(f"The folder {cwd!r} of --cwd does not exist.")
     _check_command(argv[0], cwd, (env or {}).get("PATH"))
