@@ -33,8 +33,8 @@ MODERN = "2026-07-28"
 LEGACY = "2025-11-25"
 CLIENT = {"name": "bench", "version": "1"}
 PLACE = "@" * 14
-MARK = 'ok"'
-"""The end of every answer's text: what arrives in full has it."""
+WHOLE = 10_000
+"""Up to this size an answer's text is compared; of a larger one its end, and the answer's length."""
 PATIENCE = 60.0
 """For one answer: that of isthmus to its backs, so that none waits longer than it may."""
 ERRORS = ("connect", "read", "write", "status", "timeout", "wrong")
@@ -69,6 +69,11 @@ def call(way: Way, size: int, identifier: int) -> dict[str, Any]:
     return message("tools/call", {**params, "_meta": META} if way.era == "modern" else params, identifier)
 
 
+def mark(size: int) -> str:
+    """What stands in every right answer with `size` bytes of text."""
+    return "x" * (size - 2 if size <= WHOLE else 0) + 'ok"'
+
+
 def compact(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
@@ -77,7 +82,7 @@ def check_answer(body: bytes, identifier: int, size: int) -> None:
     """Raise `BenchError` unless this holds the whole result of the call `identifier`."""
     ends = body if len(body) < 2 * ENDS else body[:ENDS] + b" " + body[-ENDS:]
     found = {int(number) for number in ID.findall(ends)}
-    if identifier not in found or len(body) < size or MARK.encode() not in body[-ENDS:]:
+    if identifier not in found or len(body) < size or mark(size).encode() not in body[-ENDS - WHOLE :]:
         raise BenchError(f"the call {identifier} for {size} bytes was answered with {len(body)} bytes: {body[:300]!r}")
 
 
@@ -146,7 +151,7 @@ class HttpFace:
         file = self.stage.folder / "requests"
         file.write_bytes(b"\0".join(self._request(size, session) for session in range(max(1, len(self.sessions)))))
         modes = [("check", 1)] if in_flight == 1 else [("load", in_flight - 1), ("beside", 1)]
-        running = [self._start(mode, connections, str(file)) for mode, connections in modes]
+        running = [self._start(mode, connections, str(file), mark(size)) for mode, connections in modes]
         time.sleep(seconds)
         for process in running:
             process.send_signal(signal.SIGINT)
@@ -166,11 +171,11 @@ class HttpFace:
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         return f"POST /mcp HTTP/1.1\r\n{head}\r\n".encode() + text
 
-    def _start(self, mode: str, connections: int, file: str) -> subprocess.Popen[bytes]:
+    def _start(self, mode: str, connections: int, file: str, text: str) -> subprocess.Popen[bytes]:
         self.started += 1
         wrk = ["taskset", "-c", str(self.core), "wrk", "-t1", f"-c{connections}", "-d", "600s"]
         tail = ["--timeout", f"{PATIENCE:.0f}s", "-s", str(BENCH / "paths.lua"), f"http://127.0.0.1:{self.port}/mcp"]
-        return self.stage.pipe([*wrk, *tail, "--", mode, str(1000 + self.started), file, MARK], f"wrk-{mode}")
+        return self.stage.pipe([*wrk, *tail, "--", mode, str(1000 + self.started), file, text], f"wrk-{mode}")
 
     def _result(self, process: subprocess.Popen[bytes]) -> dict[str, int]:
         try:
@@ -231,6 +236,7 @@ class StdioFace:
         self._in, self._out = process.stdin.fileno(), process.stdout.fileno()
         self._pieces: list[bytes] = []
         self._next = 10_000
+        self._mark = b""
 
     def open(self) -> None:
         """Shake hands, if the path is legacy."""
@@ -250,6 +256,7 @@ class StdioFace:
     def window(self, size: int, in_flight: int, seconds: float, least: int = 0) -> Sample:
         """Keep `in_flight` calls under way for so long and so many, then wait for the last; each answer is checked."""
         template = compact(call(self._way, size, 0)) + b"\n"
+        self._mark = mark(size).encode()
         head, _, tail = template.partition(b'"id":0')
         head += b'"id":'
         sent: dict[int, float] = {}
@@ -278,7 +285,7 @@ class StdioFace:
     def _checked(self, line: bytes, size: int, sent: dict[int, float]) -> int:
         ends = line if len(line) < 2 * ENDS else line[:ENDS] + b" " + line[-ENDS:]
         for number in ID.findall(ends):
-            if int(number) in sent and len(line) >= size and MARK.encode() in line[-ENDS:]:
+            if int(number) in sent and len(line) >= size and self._mark in line[-ENDS - WHOLE :]:
                 return int(number)
         raise BenchError(f"a call for {size} bytes was answered with {len(line)} bytes: {line[:300]!r}")
 

@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import statistics
+import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,13 +41,15 @@ class Cell:
 @dataclass(frozen=True)
 class Turn:
     """One round: calls/s, microseconds of CPU per call, the busy share of the core, the median answer's milliseconds,
-    and the growth of memory per call in flight, in payloads (0 where it isn't measured)."""
+    the growth of memory per call in flight, in payloads (0 where it is not measured), and what other processes took of
+    the proxy's core."""
 
     rate: float
     cpu_us: float
     busy: float
     p50_ms: float
     memory: float
+    others: float
 
 
 @dataclass
@@ -103,25 +106,33 @@ def peers(results: Results, way: Way) -> list[str]:
 def verdict(ways: Sequence[Way], results: Results) -> tuple[list[str], bool]:
     """Sentences on both targets, and whether both are met."""
     missed: list[str] = []
-    slowest: list[tuple[float, str]] = []
+    slowest: list[tuple[float, str, str]] = []
     for way in ways:
         for cell in cells(results, way):
             ours = results.get((way.key, cell, "isthmus"), Outcome(failed="not measured"))
             if ours.failed:
-                missed.append(f"isthmus, {way.title}, {cell}: failed: {ours.failed}")
+                missed.append(f"isthmus, {way.title}, {cell}: failed: {_plain(ours.failed)}")
                 continue
             if cell.size == LARGE and (worst := statistics.median(t.memory for t in ours.turns)) > MEMORY:
                 missed.append(f"memory, {way.title}, {cell}: {number(worst)} payloads per call in flight")
             for name in peers(results, way) if cell.size == SMALL else ():
-                values = ratios(results, way, cell, name)
-                slowest += [(statistics.median(values), f"{way.title}, {cell}, {name}")] if values else []
-    missed += [f"{place}: {number(value)} ×" for value, place in slowest if value < FASTER]
+                if values := ratios(results, way, cell, name):
+                    wanted = FASTER * statistics.median(t.rate for t in results[way.key, cell, name].turns)
+                    would = f"{FASTER:.0f} × would be {number(wanted)} calls/s, {number(1e6 / wanted)} µs a call"
+                    slowest += [(statistics.median(values), f"{way.title}, {cell}, {name}", would)]
+    missed += [f"{place}: {number(value)} ×; {would}" for value, place, would in slowest if value < FASTER]
     lines = [f"Targets: calls of {SMALL} B at {FASTER:.0f} × every peer's calls/s or more on every path; memory with"]
     lines += [f"results of 16 MB at {MEMORY:.0f} × the payload per call in flight or less."]
     if slowest:
         lines.append(f"Least of the ratios: {number(min(slowest)[0])} × ({min(slowest)[1]}).")
     lines += [f"MISSED: {line}" for line in missed] or ["Both met."]
     return lines, not missed
+
+
+def disturbance(results: Results) -> str:
+    """How much of the proxy's core others had: figures are good when that is next to nothing."""
+    shares = [turn.others * 100 for outcome in results.values() for turn in outcome.turns]
+    return f"Other processes had {spread(shares)} % of the proxy's core." if shares else "Nothing was measured."
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -204,8 +215,14 @@ def _machine() -> list[str]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return [
         f"* {processor}, {os.cpu_count()} cores, {memory:.0f} GiB, Linux {platform.release()}",
-        f"* Python {platform.python_version()} for isthmus and the Python peers",
+        f"* Python {platform.python_version()} for isthmus and the Python peers, built {_build()}",
     ]
+
+
+def _build() -> str:
+    """Whether the interpreter was optimised by a profile when it was built."""
+    options = str(sysconfig.get_config_var("CONFIG_ARGS"))
+    return ("with" if "--enable-optimizations" in options else "without") + " profile-guided optimisation"
 
 
 METHOD = """\
@@ -242,7 +259,7 @@ def write(
     lines = ["# Performance", "", f"`make bench` has written this page on {today} ({seconds / 60:.0f} minutes)."]
     lines += ["Don't edit it.", ""]
     told, _ = verdict(ways, results)
-    lines += [told[0] + " " + told[1], "", *(f"* {line}" for line in told[2:]), ""]
+    lines += [told[0] + " " + told[1], "", *(f"* {line}" for line in told[2:]), "", disturbance(results), ""]
     lines += _summary(ways, results)
     lines += _memory(ways, results)
     lines += ["## All figures", ""]

@@ -23,12 +23,13 @@ from harness import (
     Interrupted,
     Stage,
     free_port,
+    idle_seconds,
     install_packages,
     two_cores,
 )
 from path_loads import HttpFace, Sample, StdioFace
 from path_memory import cpu_seconds, forget_peaks, peak_bytes, resident_bytes
-from path_report import Cell, Outcome, Results, Turn, verdict, write
+from path_report import Cell, Outcome, Results, Turn, disturbance, verdict, write
 from path_targets import HAS, WAYS, Environments, Way, command, line_back, start_path_back
 from servers import start_nginx
 
@@ -47,6 +48,7 @@ ONCE = 10_000_000
 START = 60.0
 ROUND = 0.5
 ROUND_MOST = 1.5
+PROBE = 0.4
 FULL = 12
 """A round is ROUND seconds or longer, so that each connection has this many answers: what a proxy has begun when wrk
 ends does not count. One that would need more than ROUND_MOST seconds is given a number of calls instead of a time: as
@@ -125,31 +127,39 @@ def load(target: Target, size: int, in_flight: int) -> Sample:
     return target.face.window(size, in_flight, seconds)
 
 
-def turn(target: Target, cell: Cell) -> Turn:
+def turn(target: Target, cell: Cell, core: int) -> Turn:
     """One round of one target; raises what a load raises."""
     large = cell.size >= ONCE
     if large:
         forget_peaks(target.process.pid)
-    cpu, began = cpu_seconds(target.process.pid), time.perf_counter()
+    cpu, idle, began = cpu_seconds(target.process.pid), idle_seconds(core), time.perf_counter()
     sample = target.face.together(cell.size, cell.in_flight) if large else load(target, cell.size, cell.in_flight)
-    cpu, wall = cpu_seconds(target.process.pid) - cpu, time.perf_counter() - began
+    cpu, idle = cpu_seconds(target.process.pid) - cpu, idle_seconds(core) - idle
+    wall = time.perf_counter() - began
     if not sample.calls:
         raise BenchError("no call was answered in the round")
     rate = sample.calls / sample.seconds
     target.rate = rate
     grown = peak_bytes(target.process.pid) - target.base if large and target.name != "direct" else 0
-    return Turn(rate, cpu / sample.calls * 1e6, cpu / wall, sample.p50_ms, grown / cell.in_flight / cell.size)
+    memory = grown / cell.in_flight / cell.size
+    others = max(0.0, 1 - (cpu * (target.name != "direct") + idle) / wall)
+    return Turn(rate, cpu / sample.calls * 1e6, cpu / wall, sample.p50_ms, memory, others)
 
 
 def estimate(target: Target, cell: Cell) -> None:
-    """Learn from one call how long a round must be, where the rounds before have answered with less."""
+    """Learn how long a round must be: from one call where those before were smaller, from a short round where the calls
+    before were fewer at a time and say that wrk may not be for this one."""
     if SMALL[0].size < cell.size < ONCE:
         target.rate = 1 / target.face.one(cell.size, 9)
+    if cell.size < ONCE and FULL * cell.in_flight / target.rate > ROUND_MOST:
+        with contextlib.suppress(BenchError):  # too slow for it
+            sample = target.face.window(cell.size, cell.in_flight, PROBE)
+            target.rate = max(sample.calls, 1) / sample.seconds
 
 
-def measure(way: Way, targets: Sequence[Target], rounds: int, results: Results) -> None:
+def measure(way: Way, targets: Sequence[Target], plan: Plan, results: Results) -> None:
     for cell in CELLS[way.key]:
-        for _ in range(rounds):
+        for _ in range(plan.rounds):
             for target in targets:
                 if cell in OURS and target.name not in ("isthmus", "nginx"):
                     continue
@@ -159,7 +169,7 @@ def measure(way: Way, targets: Sequence[Target], rounds: int, results: Results) 
                 try:
                     if not outcome.turns:
                         estimate(target, cell)
-                    outcome.turns.append(turn(target, cell))
+                    outcome.turns.append(turn(target, cell, plan.proxy_core))
                 except (BenchError, OSError, http.client.HTTPException, ValueError) as error:
                     outcome.failed = str(error) or repr(error)
         for target in targets:
@@ -187,7 +197,7 @@ def run_way(stage: Stage, plan: Plan, way: Way, environments: Environments, resu
         print(f"  {name}: FAILED {why}")
         for cell in CELLS[way.key]:
             results[way.key, cell, name] = Outcome(failed=why)
-    measure(way, ready, plan.rounds, results)
+    measure(way, ready, plan, results)
     for target in targets:
         if target.process is not plan.back:
             stage.drop(target.process)
@@ -211,7 +221,7 @@ def run(options: argparse.Namespace) -> int:
         for way in ways:
             run_way(stage, plan, way, environments, results)
     lines, met = verdict(ways, results)
-    print("\n".join(lines))
+    print("\n".join([*lines, disturbance(results)]))
     if options.output:
         write(options.output, ways, results, versions, rounds, time.monotonic() - began)
         print(f"written: {os.path.relpath(options.output)}")
