@@ -10,6 +10,7 @@ import pytest
 
 from isthmus import FastMCP
 from isthmus.errors import ConfigError
+from isthmus.limits import Limits
 from tests.cli.test_command import BACK, LIST, ROOT
 from tests.conformance.processes import listening
 
@@ -95,3 +96,17 @@ def test_nothing_heavy_is_imported_before_it_is_used() -> None:
     ).stdout
     for heavy in ("'uvicorn'", "'mcp'", "'pydantic'", "'starlette'", "'fastmcp'"):
         assert heavy not in modules
+
+
+@pytest.mark.parametrize("backend", [None, 3, [1, 2], b"x", {"command": "x"}])
+def test_what_can_t_be_a_backend_is_a_sentence(backend: object) -> None:
+    with pytest.raises(ConfigError, match="Give a URL|list of strings"):
+        FastMCP.as_proxy(backend)
+
+
+@pytest.mark.parametrize(
+    "bound", [{"call": 0}, {"call": -1.0}, {"body": float("inf")}, {"line": "16"}, {"drain": True}]
+)
+def test_limits_that_nothing_could_work_with_are_refused(bound: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="a limit is a number above 0"):
+        Limits(**bound)  # type: ignore[arg-type]

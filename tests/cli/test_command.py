@@ -73,6 +73,11 @@ def isthmus(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str
         (["run", "--http", "0", "--path", "x", "--", "cat"], 2, "begin with a slash"),
         (["check", "http://127.0.0.1:9/mcp"], 1, "Could not connect"),
         (["check", "--", sys.executable, "-c", "raise SystemExit(3)"], 1, "exit status 3"),
+        (["check", "--log-level", "error", "--", "cat"], 1, "so it is no MCP server"),
+        (["check", "--log-level", "error", "--", "yes"], 1, "lines and none of them is MCP"),
+        (["check", "--log-level", "error", "--", "echo", "hi"], 1, "it printed what is no MCP"),
+        (["list", "--", "cat"], 1, "so it is no MCP server"),
+        (["call", "x", "--", "cat"], 1, "so it is no MCP server"),
     ],
 )
 def test_what_can_t_work_is_one_line(arguments: list[str], code: int, says: str) -> None:
@@ -150,6 +155,30 @@ def test_run_over_http_and_ctrl_c(back: Path) -> None:
     assert f"http://127.0.0.1:{port}/there" in said
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_run_over_http_warns_once_and_stops_in_good_order(number: signal.Signals) -> None:
+    port = free_port()
+    process = subprocess.Popen(
+        [ISTHMUS, "run", "--http", str(port), "http://127.0.0.1:9/mcp"],
+        stderr=subprocess.PIPE, start_new_session=True, cwd=ROOT,
+    )  # fmt: skip
+    try:
+        wait_for_port(port, process)
+        headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+        headers |= {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/list"}
+        asked = urllib.request.Request(f"http://127.0.0.1:{port}/mcp", json.dumps(LIST).encode(), headers)
+        for _ in range(3):
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=10) as answer:
+                assert "Could not connect" in json.load(answer)["error"]["message"]
+        os.kill(process.pid, number)
+        said = process.communicate(timeout=10)[1].decode()
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, said
+    assert said.count("WARNING") == said.count("Could not connect") == 1, said
 
 
 def test_help_and_version() -> None:

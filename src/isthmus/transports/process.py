@@ -294,11 +294,12 @@ class Process(asyncio.SubprocessProtocol):
         else:
             what = f"ended with exit status {self._status}"
         said = self._stderr.last_line()
-        tail = (
-            f"; the last it said on stderr: {said}"
-            if said
-            else "; it said nothing on stderr, so run it by hand to see why."
-        )
+        if said:
+            tail = f"; the last it said on stderr: {said}"
+        elif self.noise and not self._has_spoken:
+            tail = "; it printed what is no MCP and said nothing on stderr. Is it an MCP server? Run it by hand to see."
+        else:
+            tail = "; it said nothing on stderr, so run it by hand to see why."
         return f"The back {self.name!r} {what}{tail}"
 
     def _climb(self) -> None:
