@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 from isthmus.engine.gateway import Gateway
+from isthmus.engine.settings import Settings
 from isthmus.errors import BackUnavailable
 from isthmus.limits import Limits
 from isthmus.run import serve_memory
@@ -90,7 +91,7 @@ class MemoryClient(Client):
 
     async def converse(self) -> None:
         async with (
-            serve_memory(self._target, name="isthmus", bounds=BOUNDS) as (read, write),
+            serve_memory(self._target, Settings(limits=BOUNDS)) as (read, write),
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(self._send(write))
@@ -145,7 +146,7 @@ class StdioClient(Client):
             writing.write(await self.outgoing.get() + b"\n")
 
     async def _serve(self, stdin: int, stdout: int) -> None:
-        gateway = Gateway(self._target, bounds=BOUNDS, stray=lambda envelope: front.stray(envelope))
+        gateway = Gateway(self._target, Settings(limits=BOUNDS), stray=lambda envelope: front.stray(envelope))
         front = StdioFront(gateway, gateway.tasks.start)
         try:
             await front.serve(stdin, stdout)
@@ -257,7 +258,7 @@ async def hear_events(peer: Peer, hear: Callable[[bytes], None]) -> None:
 @asynccontextmanager
 async def served(target: Target, client: Callable[[Listener, int], Channel]) -> AsyncIterator[Connect]:
     """Both HTTP fronts, for one kind of client."""
-    gateway = Gateway(target, bounds=BOUNDS)
+    gateway = Gateway(target, Settings(limits=BOUNDS))
     sse = SseFront(gateway, gateway.tasks.start)
     handler = Handler(gateway, Guard((), ()), "/mcp", None, sse)
     stopping, bound = Stopping(), bind("127.0.0.1", 0)

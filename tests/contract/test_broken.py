@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from typing import ClassVar
 
 import pytest
 
@@ -168,6 +169,61 @@ class Mixes(Wire):
     async def send(self, message: bytes) -> None:
         assert self.latest is not None
         hear(self.latest, message)
+
+
+@breaks("apart", "A client got the answer to the other's call")
+class Exchanges(Wire):
+    """Keeps one list of calls for all clients, by ids that are theirs."""
+
+    asked: ClassVar[dict[int, bytes]] = {}
+
+    def write(self, message: bytes) -> None:
+        if b'"n":' in message:
+            self.asked[1] = message[message.index(b'"n":') + 4 :][:1]
+        super().write(message)
+
+    async def send(self, message: bytes) -> None:
+        if b'"of":' in message:
+            at = message.index(b'"of":') + 5
+            message = message[:at] + self.asked[1] + message[at + 1 :]
+        await super().send(message)
+
+
+@breaks("many", "<answer .*> has no result.structuredContent.of: .*gone")
+class LosesResults(Wire):
+    async def send(self, message: bytes) -> None:
+        await super().send(message.replace(b'"of"', b'"gone"'))
+
+
+@breaks("order", "A batch was received, and none was sent")
+class Batches(Wire):
+    async def send(self, message: bytes) -> None:
+        await super().send(message)
+        if b'"progress":7,' in message or b'"progress":7}' in message:
+            await super().send(b"[" + message + b"]")
+
+
+@breaks("questions", "In a question, 43 bytes, byte 12 begins")
+class RespellsQuestions(Wire):
+    async def send(self, message: bytes) -> None:
+        await super().send(message.replace("é".encode(), b"\\u00e9"))
+
+
+@breaks("questions", "The server, waiting for answers to \\['q1', 'q2'\\], received <notification")
+class TurnsAnswersIntoNotes(Wire):
+    def write(self, message: bytes) -> None:
+        is_answer = b'"result":' in message
+        super().write(b'{"jsonrpc":"2.0","method":"notifications/answer"}' if is_answer else message)
+
+
+@breaks("questions", "In an answer, .* begins")
+class ExchangesAnswers(Wire):
+    def write(self, message: bytes) -> None:
+        for one, other in ((b'"id":"q2"', b'"id":"q1"'), (b'"id":"q1"', b'"id":"q2"')):
+            if one in message:
+                super().write(message.replace(one, other))
+                return
+        super().write(message)
 
 
 @breaks("questions", "There was nothing for 0.5 s where the second of two questions was due")

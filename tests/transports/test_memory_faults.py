@@ -20,7 +20,9 @@ from mcp.shared.exceptions import MCPError
 
 from isthmus import FastMCP, limits
 from isthmus.engine.gateway import Gateway
+from isthmus.engine.settings import Settings
 from isthmus.errors import BackUnavailable, ConfigError
+from isthmus.limits import Limits
 from isthmus.transports import memory
 from isthmus.wire.envelope import Batch, Envelope
 from tests.conformance.processes import ROOT
@@ -129,6 +131,9 @@ def test_a_server_that_does_not_end(monkeypatch: pytest.MonkeyPatch, is_stubborn
             await asyncio.gather(channel.stop(), channel.stop())
         assert cancelled.is_set() and ear.ends == ["The back 'scripted' was stopped."]
         freed.set()
+        if isinstance(channel, memory._ServerChannel) and channel._task is not None:
+            await asyncio.wait([channel._task], timeout=1)
+        assert len(ear.ends) == 1
 
     run(scenario)
 
@@ -274,6 +279,33 @@ def test_a_client_that_reads_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch
             assert 2 <= len(got) <= 3
             with pytest.raises(anyio.BrokenResourceError):
                 await write.send(request(9, "ping", {}))
+
+    run(scenario)
+
+
+def test_the_back_is_made_to_wait_for_a_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`drain` comes back when the client has read enough, or is given up."""
+
+    async def scenario() -> None:
+        gateway = Gateway(memory.target_of(build()), Settings(limits=Limits(unread=100)))
+        front = memory.MemoryFront(gateway, gateway.tasks.start)
+        serving = gateway.tasks.start(front.serve())
+        read, _ = front.streams
+        for _ in range(5):
+            front.write(b'{"jsonrpc":"2.0","method":"x"}')
+        draining = asyncio.ensure_future(front.drain())
+        await asyncio.sleep(0)
+        await read.receive()
+        await asyncio.sleep(0)
+        assert not draining.done()
+        await read.receive()
+        await asyncio.wait_for(draining, 1)
+        front.write(b'{"jsonrpc":"2.0","method":"y"}')
+        monkeypatch.setattr(memory, "WRITE_STALLED", 0.05)
+        await asyncio.wait_for(front.drain(), 1)
+        await asyncio.wait_for(serving, 1)
+        assert len([each async for each in read]) == 4
+        await gateway.close()
 
     run(scenario)
 
