@@ -16,7 +16,8 @@ from .runs import Place, Programs
 
 WAYS: tuple[Way, ...] = (("stdio", "stdio"), ("stdio", "http"), ("http", "stdio"), ("http", "http"))
 STEPS = ("about", "list", "call", "read", "prompt", "question")
-SERVER_INFO = "io.modelcontextprotocol/serverInfo"
+OF_THE_PROXY = frozenset({"serverInfo", "io.modelcontextprotocol/serverInfo"})
+OF_ONE_ERA = frozenset({"protocolVersion", "resultType", "ttlMs", "cacheScope", "tasks", "execution"})
 TODAY = re.compile(r"\d{4}-\d\d-\d\d(?=T)")
 
 
@@ -24,7 +25,6 @@ class Reason(Enum):
     """Why a step is not taken, or a whole cell."""
 
     NO_HTTP = "the server has only stdio"
-    NO_COMMON_ERA = "the client insists on the modern era, and the server has only the legacy one"
     NOT_IN_SERVER = "the server has none"
     NOT_IN_CLIENT = "the client can't do it"
     NO_SESSION = "the server asks nobody over HTTP in the legacy era, because it has no sessions there"
@@ -94,17 +94,22 @@ CONVERSATIONS: dict[str, dict[str, Step]] = {
 FEATURES = {"question": "elicitation"}  # under which names `lacks` has the steps
 
 
-def era(client: Client, server: Server) -> Era | None:
-    """In which they meet."""
-    if client.era in server.eras:
-        return client.era
-    return "legacy" if client.mode == "auto" else None
+def behind(client: Client, server: Server) -> Era:
+    """The era between proxy and server: the client's, unless the server hasn't got it."""
+    return client.era if client.era in server.eras else server.eras[0]
+
+
+def is_crossed(cell: Cell) -> bool:
+    """Whether the proxy translates between the eras."""
+    return behind(cell.client, cell.server) != cell.client.era
+
+
+def meet_directly(client: Client, server: Server) -> bool:
+    return client.era in server.eras or client.mode == "auto"
 
 
 def no_cell(cell: Cell) -> Reason | None:
     """Why the cell is not played, if so."""
-    if era(cell.client, cell.server) is None:
-        return Reason.NO_COMMON_ERA
     if cell.back == "http" and cell.server.http is None:
         return Reason.NO_HTTP
     return None if (cell.front, cell.back) in _ways(cell.client, cell.server) else Reason.COSTLY
@@ -113,19 +118,18 @@ def no_cell(cell: Cell) -> Reason | None:
 def _ways(client: Client, server: Server) -> tuple[Way, ...]:
     """All for a client of each era in each language, crosswise for the others; few where each step is a process."""
     if client.command == INSPECTOR and server.name != "everything":
-        is_known = era(client, server) != client.era  # as a client of the legacy era
+        is_known = behind(client, server) != client.era  # from other clients
         return () if is_known else CROSSWISE[1:] if server.http is None else CROSSWISE[:1]
     return WAYS if client.goes_along else CROSSWISE
 
 
 def no_step(cell: Cell, step: str) -> Reason | None:
     """Why a cell that is played goes without this step, if so."""
-    agreed = era(cell.client, cell.server)
     if step not in CONVERSATIONS[cell.server.name]:
         return Reason.NOT_IN_SERVER
     if FEATURES.get(step, step) in cell.client.lacks:
         return Reason.NOT_IN_CLIENT
-    is_able = agreed is not None and cell.server.can(FEATURES.get(step, step), cell.back, agreed)
+    is_able = cell.server.can(FEATURES.get(step, step), cell.back, behind(cell.client, cell.server))
     return None if is_able else Reason.NO_SESSION
 
 
@@ -155,6 +159,8 @@ class Grid:
     def play(self, place: Place, cell: Cell, programs: Programs) -> Played:
         proxied = self._converse(place, cell, programs, place.proxied(cell.front, cell.back))
         back: Transport = "stdio" if cell.server.http is None else "http"
+        if not meet_directly(cell.client, cell.server):
+            return Played(proxied, {})
         key = (cell.client.name, cell.server.name)
         if key not in self.direct:
             straight = Cell(cell.client, back, back, cell.server)
@@ -169,25 +175,26 @@ class Grid:
         return dict(zip(table, programs.converse(cell.client, target, steps), strict=True))
 
 
-def comparable(record: Json) -> Any:
-    """A record less the server's name, which is the proxy's own, and today's date; and less what came by itself."""
-    return _comparable({name: record[name] for name in record if name in ("result", "error", "asked")})
+def comparable(record: Json, *, is_crossed: bool) -> Any:
+    """A result less the proxy's own name and today's date, and less what only one era has if it was crossed."""
+    names = OF_THE_PROXY | OF_ONE_ERA if is_crossed else OF_THE_PROXY
+    return _comparable(record["result"], names)
 
 
-def _comparable(value: Any) -> Any:
+def _comparable(value: Any, less: frozenset[str]) -> Any:
     match value:
         case dict():
-            kept = {name: _comparable(each) for name, each in value.items() if name not in ("serverInfo", SERVER_INFO)}
+            kept = {name: _comparable(each, less) for name, each in value.items() if name not in less}
             return {name: each for name, each in kept.items() if name != "_meta" or each}
         case list():
-            return [_comparable(each) for each in value]
+            return [_comparable(each, less) for each in value]
         case str():
             return TODAY.sub("today", value)
     return value
 
 
 def shown() -> Iterator[str]:
-    """The grid as a table: in which era they meet, over how many of the ways, and why not over all."""
+    """The grid as a table: the eras in front and behind, over how many of the ways, and why not over all."""
     letters = {reason: chr(ord("a") + number) for number, reason in enumerate(_reasons(CLIENTS, SERVERS))}
     yield "| client | " + " | ".join(server.name for server in SERVERS) + " |"
     yield "|---" * (len(SERVERS) + 1) + "|"
@@ -209,7 +216,8 @@ def _reasons(clients: Iterable[Client], servers: Iterable[Server]) -> dict[Reaso
 def _entry(client: Client, server: Server, letters: dict[Reason, str]) -> str:
     ways = sum(no_cell(Cell(client, *way, server)) is None for way in WAYS)
     why = ", ".join(letters[reason] for reason in _reasons([client], [server]))
-    return f"{era(client, server) or '–'} {ways}" + (f" ({why})" if why else "")
+    met = client.era if client.era in server.eras else f"{client.era} to {behind(client, server)}"
+    return f"{met} {ways}" + (f" ({why})" if why else "")
 
 
 def _never(each: Client | Server) -> dict[Reason, dict[str, None]]:
