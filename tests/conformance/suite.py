@@ -127,6 +127,13 @@ def run_server_suite(url: str, requirements: str) -> Report:
         return report
 
 
+def run_server_scenario(url: str, scenario: str, revision: str) -> Report:
+    """Run one scenario against the server at `url`, scored or not."""
+    with _results() as results:
+        args = ["--url", url, "--scenario", scenario, "--spec-version", revision, "--output-dir", str(results)]
+        return _report("server", revision, [scenario], _run(["server", *args]), results)
+
+
 def run_client_suite(command: Sequence[str], scenario: str, revision: str) -> Report:
     """Run one scenario against a client command, to which the suite adds its server's URL."""
     env = {"PYTHONPATH": str(HERE.parent)}

@@ -18,6 +18,7 @@ from .suite import (
     old_revision_problems,
     reference_client,
     run_client_suite,
+    run_server_scenario,
     run_server_suite,
     scored,
 )
@@ -54,8 +55,8 @@ SAID: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def server_reports() -> Iterator[Callable[[str, str], Report]]:
-    """Runs the suite at a way and revision, once; each way's processes live as long as this module's tests."""
+def urls() -> Iterator[Callable[[str], str]]:
+    """Where each way begins; its processes live as long as this module's tests."""
     with ExitStack() as processes:
 
         @cache
@@ -66,11 +67,18 @@ def server_reports() -> Iterator[Callable[[str, str], Report]]:
                 return processes.enter_context(listening(isthmus_to(url("direct"))))
             return processes.enter_context(listening(isthmus_to(*EVERYTHING)))
 
-        @cache
-        def report(way: str, revision: str) -> Report:
-            return run_server_suite(url(way), revision)
+        yield url
 
-        yield report
+
+@pytest.fixture(scope="module")
+def server_reports(urls: Callable[[str], str]) -> Callable[[str, str], Report]:
+    """Runs the suite at a way and revision, once."""
+
+    @cache
+    def report(way: str, revision: str) -> Report:
+        return run_server_suite(urls(way), revision)
+
+    return report
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
@@ -85,6 +93,14 @@ def test_server(server_reports: Callable[[str, str], Report], way: str, revision
     if way != "direct":
         assert report.ids() == server_reports("direct", revision).ids()
         assert report.passed_ids() == server_reports("direct", revision).passed_ids()
+
+
+@pytest.mark.parametrize("scenario", ["server-sse-polling", "server-sse-multiple-streams"])
+@pytest.mark.parametrize("way", WAYS)
+def test_streams(urls: Callable[[str], str], way: str, scenario: str) -> None:
+    """Not scored. The back ends a stream half-way; isthmus resumes it there, and its own client is not bothered."""
+    report = run_server_scenario(urls(way), scenario, "2025-11-25")
+    report.demand()
 
 
 def test_every_scored_client_scenario_is_run() -> None:

@@ -274,6 +274,9 @@ def test_nothing_of_another_stream_or_session_is_replayed(kind: str) -> None:
                     assert said(await peer.frame()) == "of a"
                     client.session.release.set()
                     assert await to_end(peer) == [1]
+                other.session.release.set()
+                for number in range(3):  # it has streams of the same numbers
+                    assert b"id: " in (await ask(other.served.port, other.call("a", number))).body
                 for stranger in (last, "1-1", "x", "-", f"{last}-1", "a" * 300, f"{last}9", f"{(last or '')[:-1]}0"):
                     response = await ask(other.served.port, other.get(stranger), "GET")
                     assert response.status == 400 and "of a" not in response.body.decode()
@@ -451,12 +454,13 @@ def test_nothing_is_kept_of_a_session_that_ended(kind: str) -> None:
                 client.streaming.say("a", "one")
                 await client.cut(peer)
             handler = client.served.handler
-            assert handler._kept.used > 0
+            kept = handler._sessions[client.id].replay
+            assert handler._kept.used > 0 and kept.tracks
             deleted = http("DELETE", Mcp_Session_Id=client.id)
             assert (await ask(client.served.port, deleted, "DELETE")).status == 200
             client.streaming.say("a", "two")
             client.session.release.set()
             await until(lambda: client.session.finished == ["a"])
-            assert handler._kept.used == 0
+            assert handler._kept.used == 0 and not kept.tracks
 
     run(scenario)
