@@ -214,7 +214,7 @@ def _machine() -> list[str]:
         processor = found[1].strip() if found else processor
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return [
-        f"* {processor}, {os.cpu_count()} cores, {memory:.0f} GiB, Linux {platform.release()}",
+        f"* {processor}, {os.cpu_count()} cores, {memory:.0f} GiB, Linux {platform.release().split('-')[0]}",
         f"* Python {platform.python_version()} for isthmus and the Python peers, built {_build()}",
     ]
 
@@ -233,7 +233,7 @@ of {rounds} rounds, with the least and the largest in brackets; a ratio is taken
 * **Loads.** HTTP: wrk, keep-alive, one request at a time per connection. stdio: one client that keeps so many calls in
   flight. A round is {round} s, or longer, so that each connection has 12 answers; a proxy too slow for that within
   1.5 s is given a number of calls instead, one on each connection at least, timed to the end of the last. A result of
-  16 MB is fetched once per connection, all at the same time.
+  16 MB is fetched once per connection, all at the same time; four at a time with isthmus and nginx only.
 * **Correct answers only.** Beside wrk a second one with one connection checks id and text of every answer; of the
   others the status is looked at and the bytes are added up. On stdio, and with 16 MB, every answer is checked. A target
   that answers anything wrongly has failed, and its reason stands under the table.
