@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from isthmus.engine.gateway import Gateway
-from isthmus.limits import Limits
+from isthmus.engine.settings import Settings
 from isthmus.run import HttpPlace, make_handler
 from isthmus.transports.http_front.asgi import AsgiFront, Receive, Scope, Send
 from isthmus.transports.target import Target
@@ -18,11 +18,10 @@ class HttpApp:
     `lifespan` is the only one that an ASGI server runs. Served alone, it answers the server's `lifespan` itself.
     """
 
-    def __init__(self, target: Target, place: HttpPlace, *, name: str, bounds: Limits) -> None:
+    def __init__(self, target: Target, place: HttpPlace, settings: Settings) -> None:
         self._target = target
         self._place = place
-        self._name = name
-        self._limits = bounds
+        self._settings = settings
         self._gateway: Gateway | None = None
         self._front: AsgiFront | None = None
 
@@ -51,14 +50,14 @@ class HttpApp:
 
     def _open(self) -> AsgiFront:
         place = self._place
-        gateway = self._gateway = Gateway(self._target, name=self._name, bounds=self._limits)
+        gateway = self._gateway = Gateway(self._target, self._settings)
         handler = make_handler(gateway, place)
 
         def tick(now: float) -> None:
             for session in handler.tick(now):
                 gateway.tasks.start(gateway.end_session(session))
 
-        return AsgiFront(handler.handle, self._limits, tick)
+        return AsgiFront(handler.handle, self._settings.limits, tick)
 
     async def _serve_lifespan(self, receive: Receive, send: Send) -> None:
         async with self.lifespan():

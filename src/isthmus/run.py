@@ -7,13 +7,13 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from isthmus.engine.gateway import Gateway
+from isthmus.engine.settings import Settings
 from isthmus.engine.tasks import Tasks
 from isthmus.errors import ConfigError
-from isthmus.limits import Limits
 from isthmus.transports.target import Target
 from isthmus.types import Relay
 
@@ -58,6 +58,13 @@ class HttpPlace:
     def is_unix(self) -> bool:
         """Whether the front listens on a Unix socket."""
         return self.host.startswith("unix:")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether whoever gets in without a token is the user of this machine."""
+        from isthmus.transports.http_front.guard import is_loopback
+
+        return self.access is None and (self.is_unix or is_loopback(self.host))
 
     def url(self, bound: "socket.socket") -> str:
         """What clients write to reach the listening socket, without a path."""
@@ -111,10 +118,7 @@ def run_loop(main: Coroutine[Any, Any, int]) -> int:
 async def serve_stdio(
     target: Target,
     stdout: int,
-    *,
-    name: str,
-    bounds: Limits,
-    keeps_identity: bool = False,
+    settings: Settings,
     recorder: "Recorder | None" = None,
 ) -> int:
     """Serve one client on stdin and `stdout` until it leaves; 1 if the target never answered, else 0."""
@@ -132,7 +136,7 @@ async def serve_stdio(
         deaths.append(why)
         front.end()
 
-    gateway = Gateway(target, name=name, bounds=bounds, keeps_identity=keeps_identity, stray=stray, died=died)
+    gateway = Gateway(target, settings, stray=stray, died=died)
     relay = _recorded(gateway, recorder)
     front = StdioFront(relay, relay.tasks.start)
     end_on_signals(front.stop)
@@ -149,22 +153,19 @@ async def serve_http(
     target: Target,
     bound: "socket.socket",
     place: HttpPlace,
-    *,
-    name: str,
-    bounds: Limits,
-    keeps_identity: bool = False,
+    settings: Settings,
     recorder: "Recorder | None" = None,
 ) -> int:
     """Serve clients over HTTP on a listening socket until a signal comes; 0."""
     from isthmus.transports.http_front.serve import Stopping, serve
 
-    gateway = Gateway(target, name=name, bounds=bounds, keeps_identity=keeps_identity, died=warn_once())
+    gateway = Gateway(target, replace(settings, is_local=place.is_local), died=warn_once())
     relay = _recorded(gateway, recorder)
     handler = make_handler(relay, place)
     stopping = Stopping()
     end_on_signals(stopping.stop)
     try:
-        await serve(bound, handler, bounds, relay.tasks.start, relay.end_session, stopping)
+        await serve(bound, handler, settings.limits, relay.tasks.start, relay.end_session, stopping)
     finally:
         await gateway.close()
     return 0
@@ -206,9 +207,7 @@ def make_handler(relay: "Served", place: HttpPlace) -> "Handler":
 
 
 @asynccontextmanager
-async def serve_memory(
-    target: Target, *, name: str, bounds: Limits, keeps_identity: bool = False
-) -> AsyncIterator[tuple[Any, Any]]:
+async def serve_memory(target: Target, settings: Settings) -> AsyncIterator[tuple[Any, Any]]:
     """Serve one client in this process on the streams that this gives, until the context is left.
 
     Raises:
@@ -219,7 +218,7 @@ async def serve_memory(
     def stray(envelope: "Envelope") -> None:
         front.stray(envelope)
 
-    gateway = Gateway(target, name=name, bounds=bounds, keeps_identity=keeps_identity, stray=stray)
+    gateway = Gateway(target, settings, stray=stray)
     front = MemoryFront(gateway, gateway.tasks.start)
     gateway.tasks.start(front.serve())
     try:

@@ -10,7 +10,9 @@ from isthmus.limits import Limits
 from isthmus.transports.target import ChannelTarget, Target, read_target
 
 if TYPE_CHECKING:
+    from isthmus.engine.settings import Settings
     from isthmus.mount import HttpApp
+    from isthmus.pool.policy import Isolation
     from isthmus.run import HttpPlace
     from isthmus.transports.http_front.access import Access
 
@@ -27,6 +29,8 @@ class FastMCP:
         target: Target,
         limits: Limits | None = None,
         auth: "Access | None" = None,
+        isolation: "Isolation" = "request",
+        warm: int = 1,
     ) -> None:
         if auth is not None and not hasattr(auth, "verifier"):
             raise ConfigError(
@@ -36,10 +40,10 @@ class FastMCP:
         self.name = name
         self._auth = auth
         self._target = target
-        self._limits = limits or Limits()
+        self._chosen: dict[str, Any] = {"limits": limits or Limits(), "isolation": isolation, "warm": warm}
 
     @classmethod
-    def as_proxy(
+    def as_proxy(  # noqa: PLR0913 - what a caller may say, each by its name
         cls,
         backend: str | Path | Sequence[str] | ChannelTarget | object,
         *,
@@ -49,6 +53,8 @@ class FastMCP:
         cwd: str | None = None,
         limits: Limits | None = None,
         auth: "Access | None" = None,
+        isolation: "Isolation" = "request",
+        warm: int = 1,
     ) -> "FastMCP":
         """A proxy for a server.
 
@@ -61,12 +67,15 @@ class FastMCP:
             cwd: the folder a command starts in.
             limits: times and sizes.
             auth: whom the HTTP front lets in; on stdio the client is whoever started the process.
+            isolation: which session a request gets at a back of an older revision: `request`, one that nobody used
+                before it; `session`, its client's; `shared`, one for all.
+            warm: with `request`, the sessions that are opened ahead for each client that was seen before.
 
         Raises:
             ConfigError: the backend is none of these, or does not exist; `auth` is no `Access`.
         """
         target = _read_backend(backend, tuple((headers or {}).items()), env, cwd)
-        return cls(name, target=target, limits=limits, auth=auth)
+        return cls(name, target=target, limits=limits, auth=auth, isolation=isolation, warm=warm)
 
     def run(
         self,
@@ -97,12 +106,12 @@ class FastMCP:
         if transport == "stdio":
             from isthmus.transports.stdio_front import take_stdout
 
-            work = run.serve_stdio(self._target, take_stdout(), name=self.name, bounds=self._limits)
+            work = run.serve_stdio(self._target, take_stdout(), self._how())
         else:
             from isthmus.transports.http_front.serve import bind
 
             place = self._place(transport, path, host=host, port=port, hosts=allow_hosts, origins=allow_origins)
-            work = run.serve_http(self._target, bind(host, port), place, name=self.name, bounds=self._limits)
+            work = run.serve_http(self._target, bind(host, port), place, self._how())
         code = run.run_loop(work)
         if code:
             raise SystemExit(code)
@@ -126,7 +135,7 @@ class FastMCP:
         from isthmus.mount import HttpApp
 
         place = self._place(transport, path, hosts=allow_hosts, origins=allow_origins)
-        return HttpApp(self._target, place, name=self.name, bounds=self._limits)
+        return HttpApp(self._target, place, self._how())
 
     def _place(
         self,
@@ -152,6 +161,11 @@ class FastMCP:
         place.check()
         return place
 
+    def _how(self) -> "Settings":
+        from isthmus.engine.settings import Settings
+
+        return Settings(name=self.name, **self._chosen)
+
     def memory(self) -> AbstractAsyncContextManager[tuple[Any, Any]]:
         """The proxy for one client in this process: a transport for the MCP SDK's `Client`.
 
@@ -163,7 +177,7 @@ class FastMCP:
         """
         from isthmus.run import serve_memory
 
-        return serve_memory(self._target, name=self.name, bounds=self._limits)
+        return serve_memory(self._target, self._how())
 
 
 def _read_backend(

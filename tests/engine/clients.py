@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.engine.gateway import Gateway
+from isthmus.engine.settings import Settings
 from isthmus.limits import Limits
 from isthmus.protocol.judge import ModernRequest, judge_modern
 from isthmus.transports.launch import Launch
@@ -229,7 +230,7 @@ class LegacyClient:
 @asynccontextmanager
 async def gateway(target: Target, *, keeps_identity: bool = False, **limits: Any) -> AsyncIterator[Gateway]:
     """A gateway that afterwards must have left nothing."""
-    made = Gateway(target, bounds=Limits(**limits), keeps_identity=keeps_identity)
+    made = Gateway(target, Settings(limits=Limits(**limits), keeps_identity=keeps_identity))
     try:
         yield made
     finally:

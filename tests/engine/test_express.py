@@ -10,6 +10,7 @@ import pytest
 
 from isthmus.engine.express import ExpressCall
 from isthmus.engine.gateway import Gateway
+from isthmus.engine.settings import Settings
 from isthmus.limits import Limits
 from isthmus.transports.http_front.front import Front
 from isthmus.transports.http_front.guard import Guard
@@ -111,7 +112,8 @@ class Client:
 async def stage(**bounds: float) -> AsyncIterator[tuple[Back, Gateway, Callable[[], Awaitable[Client]]]]:
     back, limits = Back(), Limits(**bounds)  # type: ignore[arg-type]  # seconds all
     behind = await asyncio.start_server(back.serve, "127.0.0.1", 0)
-    gateway = Gateway(HttpTarget("back", f"http://127.0.0.1:{behind.sockets[0].getsockname()[1]}/mcp"), bounds=limits)
+    target = HttpTarget("back", f"http://127.0.0.1:{behind.sockets[0].getsockname()[1]}/mcp")
+    gateway = Gateway(target, Settings(limits=limits))
     handler = Handler(gateway, Guard())
     front = Front(handler.handle, limits, handler.express)
     listening = await asyncio.get_running_loop().create_server(lambda: FrontProtocol(front, set()), "127.0.0.1", 0)

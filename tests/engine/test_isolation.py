@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from isthmus.engine.gateway import Gateway
+from isthmus.engine.settings import Settings
 from isthmus.pool.policy import Isolation
 from tests.engine.clients import LegacyClient, ModernClient, heard, run, stdio
 
 
 @asynccontextmanager
 async def isolated(log: Path, isolation: Isolation, warm: int = 1) -> AsyncIterator[Gateway]:
-    made = Gateway(stdio("legacy", log), isolation=isolation, warm=warm)
+    made = Gateway(stdio("legacy", log), Settings(isolation=isolation, warm=warm))
     try:
         yield made
     finally:

@@ -130,3 +130,6 @@ class EchoSession(Echo):
     async def answer(self, envelope: Envelope) -> None:
         """One answer."""
         self.told.append(json.loads(close_object(envelope.members)))
+
+    async def close(self) -> None:
+        """The client is gone."""

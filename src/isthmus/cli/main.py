@@ -120,6 +120,15 @@ def _parser() -> argparse.ArgumentParser:
             "--log-level", choices=("debug", "info", "warning", "error"), default="warning", metavar="LEVEL"
         )
     run.add_argument("--name", default="isthmus", help="what the proxy calls itself")
+    run.add_argument(
+        "--isolation",
+        choices=("request", "session", "shared"),
+        default="session",
+        help="which session a request gets at an older back: its own, its client's (default), or one for all",
+    )
+    run.add_argument(
+        "--warm", type=int, default=1, metavar="N", help="sessions to open ahead with --isolation request (default 1)"
+    )
     run.add_argument("--record", metavar="FILE", help="write the messages of both sides there, for isthmus replay")
     listing.add_argument("--json", action="store_true", help="print JSON, each item as the server sent it")
     call.add_argument("words", nargs="*", metavar="TOOL key=value key:=json", help="the tool and its arguments")
@@ -140,9 +149,12 @@ def _add_front(command: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace, target: str | list[str]) -> int:
     from isthmus import run
+    from isthmus.engine.settings import Settings
 
     back = _target(arguments, target)
-    bounds = _limits(arguments)
+    settings = Settings(
+        name=arguments.name, limits=_limits(arguments), isolation=arguments.isolation, warm=arguments.warm
+    )
     place = _place(arguments)
     bound = _bind(place, back.name) if place is not None else None
     with ExitStack() as stack:
@@ -155,9 +167,9 @@ def _run(arguments: argparse.Namespace, target: str | list[str]) -> int:
         if place is None or bound is None:
             from isthmus.transports.stdio_front import take_stdout
 
-            work = run.serve_stdio(back, take_stdout(), name=arguments.name, bounds=bounds, recorder=recorder)
+            work = run.serve_stdio(back, take_stdout(), settings, recorder)
         else:
-            work = run.serve_http(back, bound, place, name=arguments.name, bounds=bounds, recorder=recorder)
+            work = run.serve_http(back, bound, place, settings, recorder)
         return run.run_loop(work)
 
 

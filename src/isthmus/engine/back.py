@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Raw
 
 from isthmus.engine.deadlines import Deadlines
+from isthmus.engine.settings import Settings
 from isthmus.engine.tasks import Tasks
 from isthmus.errors import BackFault, BackUnavailable, Fault, WrongEra
-from isthmus.limits import HEADS_REMEMBERED, LIST_PAGES, MIRRORED_TOOLS, PROBE, Limits
+from isthmus.limits import HEADS_REMEMBERED, LIST_PAGES, MIRRORED_TOOLS, PROBE
 from isthmus.protocol import edits
 from isthmus.protocol.correlate import Correlator
 from isthmus.protocol.judge import ModernRequest, make_modern
@@ -45,9 +46,7 @@ class Back:
 
     Args:
         target: where it is.
-        name: what the proxy calls itself in `serverInfo`.
-        bounds: every limit.
-        keeps_identity: whether clients see the back's own `serverInfo` instead.
+        settings: how the proxy stands before it.
         stray: where a modern channel's messages go that belong to no call, if there is one client only.
         died: called with the sentence when the back fails before it has ever answered.
     """
@@ -55,19 +54,18 @@ class Back:
     def __init__(
         self,
         target: Target,
+        settings: Settings,
         *,
-        name: str = "isthmus",
-        bounds: Limits | None = None,
-        keeps_identity: bool = False,
         stray: Callable[[Envelope], None] | None = None,
         died: Callable[[str], None] | None = None,
     ) -> None:
-        self.limits = bounds or Limits()
+        self.limits = settings.limits
         self.name = target.name
         self.tasks = Tasks()
         self.deadlines = Deadlines(asyncio.get_running_loop())
         self.ids: Correlator[None] = Correlator()
-        self.server_info = None if keeps_identity else edits.ServerInfo({"name": name, "version": __version__})
+        own = edits.ServerInfo({"name": settings.name, "version": __version__})
+        self.server_info = None if settings.keeps_identity else own
         self.mirrored: dict[str, tuple[Mirrored, ...]] = {}
         self.client: HttpClient | None = None
         self.has_answered = False
@@ -77,7 +75,7 @@ class Back:
         self._channels: ModernChannels | None = None
         self.is_modern: bool | None = None
         self.is_legacy: bool | None = None
-        self.is_local = True
+        self.is_local = settings.is_local
         """Whether clients without a token are all the user of this machine."""
         self.is_sse = False
         """Whether the back is known to have only HTTP+SSE."""

@@ -9,9 +9,8 @@ from isthmus.engine import modern
 from isthmus.engine.back import Back
 from isthmus.engine.express import ExpressCall
 from isthmus.engine.legacy import LegacySession
+from isthmus.engine.settings import Settings
 from isthmus.errors import Fault, WrongEra
-from isthmus.limits import Limits
-from isthmus.pool.policy import Isolation
 from isthmus.protocol.judge import ModernRequest
 from isthmus.protocol.names import CANCELLED
 from isthmus.transports.target import Target
@@ -31,31 +30,27 @@ class Gateway:
     """Stands in front of one back (`types.Relay`).
 
     Args:
-        target, name, bounds, keeps_identity, stray, died: see `Back`.
-        isolation: how far the sessions of a legacy back are shared (`pool/policy`).
-        warm: sessions to open ahead, where every request gets its own.
+        target: the back.
+        settings: how.
+        stray: where a modern channel's messages go that belong to no call, if there is one client only.
+        died: called with the sentence when the back fails before it has ever answered.
     """
 
     def __init__(
         self,
         target: Target,
+        settings: Settings | None = None,
         *,
-        name: str = "isthmus",
-        bounds: Limits | None = None,
-        keeps_identity: bool = False,
         stray: Callable[[Envelope], None] | None = None,
         died: Callable[[str], None] | None = None,
-        isolation: Isolation = "session",
-        warm: int = 1,
     ) -> None:
-        self.back = Back(target, name=name, bounds=bounds, keeps_identity=keeps_identity, stray=stray, died=died)
+        self._settings = settings or Settings()
+        self.back = Back(target, self._settings, stray=stray, died=died)
         self.limits = self.back.limits
         self.tasks = self.back.tasks
         self._sessions: set[Session] = set()
         self._visiting: Visiting | None = None
         self._pool: Pool[Opened] | None = None
-        self._isolation = isolation
-        self._warm = warm
 
     async def close(self) -> None:
         """End every session, process and connection."""
@@ -112,7 +107,7 @@ class Gateway:
         if self._pool is None:
             from isthmus.engine.sharing import make_pool
 
-            self._pool = make_pool(self.back, self._isolation, self._warm)
+            self._pool = make_pool(self.back, self._settings.isolation, self._settings.warm)
         return self._pool
 
     def can_express(self) -> bool:
@@ -168,7 +163,7 @@ class Gateway:
         """Straight if the back speaks the client's era, across if it doesn't."""
         if self.back.is_legacy is not False:
             try:
-                if self._isolation == "session":
+                if self._settings.isolation == "session":
                     session = LegacySession(self.back, strays)
                     return session, await session.open(envelope)
                 from isthmus.engine.leasing import LeasingSession
