@@ -95,7 +95,8 @@ class Environments:
 
     def versions(self) -> dict[str, str]:
         """What is compared, each with its version and what it runs on."""
-        told = {"isthmus": _said([str(ISTHMUS), "--version"]).removeprefix("isthmus "), "nginx": _said(["nginx", "-v"]).rpartition("/")[2]}
+        ours = _said([str(ISTHMUS), "--version"]).removeprefix("isthmus ")
+        told = {"isthmus": ours, "nginx": _said(["nginx", "-v"]).rpartition("/")[2]}
         for name, beside in (("fastmcp", "mcp"), ("mcp-proxy", "mcp")):
             try:
                 folder = self.get(name)
