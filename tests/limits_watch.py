@@ -26,6 +26,9 @@ from isthmus.types import Call
 ALLOWED: Final = {
     "ChannelFront.serve": "waits for the client to leave or the proxy to be told to stop",
     "Inbox.receive": "the MCP SDK's own task, in this process, waits for what comes next",
+    "connect_to.<locals>.run": "a server object's own waits, in the session's task, which `stop` cancels",
+    "_SharedLifespan.__aenter__": "a server object's own start, in the session's task, which `stop` cancels",
+    "_SharedLifespan._hold": "holds up what a server's sessions share until the last of them has ended",
     "Output.open": "connects a pipe that is already open",
     "_open_input": "connects a pipe that is already open",
     "_Child.connect": "connects the pipes of a child of our own, which are open",

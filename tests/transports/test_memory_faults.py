@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import fastmcp
 import mcp_types as types
 import pytest
 from mcp.server import Server
@@ -25,9 +26,10 @@ from isthmus.errors import BackUnavailable, ConfigError
 from isthmus.limits import Limits
 from isthmus.transports import memory
 from isthmus.wire.envelope import Batch, Envelope
-from tests.conformance.processes import ROOT
+from tests.conformance.processes import EVERYTHING, ROOT
 from tests.engine.clients import LegacyClient, ModernClient, run, until
-from tests.transports.memory_peers import build, connected
+from tests.limits_watch import watched
+from tests.transports.memory_peers import MODES, build, connected
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
 
@@ -308,6 +310,21 @@ def test_the_back_is_made_to_wait_for_a_client(monkeypatch: pytest.MonkeyPatch) 
         await gateway.close()
 
     run(scenario)
+
+
+def test_every_wait_has_a_limit() -> None:
+    """In the front, in the back, and in what a FastMCP server shares."""
+
+    async def scenario() -> None:
+        async with asyncio.timeout(30):
+            for target in (build(), fastmcp.FastMCP("fast"), EVERYTHING):
+                for mode in MODES:
+                    async with connected(target, mode) as client:
+                        await client.list_tools()
+
+    watch = watched(scenario)
+    assert watch.unlimited == set()
+    assert {"Inbox.receive", "_SharedLifespan._hold"} <= watch.seen
 
 
 def test_what_is_no_server_is_refused() -> None:
