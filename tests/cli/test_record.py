@@ -299,3 +299,41 @@ def test_a_last_line_that_was_cut_off_does_no_harm(recorded: Path, tmp_path: Pat
 def test_replay_takes_a_file() -> None:
     for arguments in (["replay"], ["replay", "/no/such"], ["replay", "--path", "/x", "/no/such"]):
         assert isthmus(*arguments).returncode == 2
+
+
+def test_a_question_is_asked_again_and_its_answer_awaited(tmp_path: Path) -> None:
+    file = tmp_path / "r.jsonl"
+    said = [
+        ("in", 1, {"id": 1, "method": "initialize", "params": {}}),
+        ("out", 1, {"id": 1, "result": {"protocolVersion": "2025-11-25", "capabilities": {}}}),
+        ("in", 2, {"id": 2, "method": "tools/call", "params": {"name": "t", "_meta": {"progressToken": "then"}}}),
+        ("out", 2, {"method": "notifications/progress", "params": {"progressToken": "then", "progress": 1}}),
+        ("out", 2, {"id": 7, "method": "roots/list"}),
+        ("in", None, {"id": 7, "result": {"roots": []}}),
+        ("out", 2, {"id": 2, "result": {"done": True}}),
+    ]
+    with file.open("w", encoding="utf-8") as out:
+        for direction, call, message in said:
+            line = {"t": 0, "leg": "front", "dir": direction, "session": 1, "message": {"jsonrpc": "2.0", **message}}
+            out.write(json.dumps(line | ({"call": call} if call else {})) + "\n")
+    with subprocess.Popen([ISTHMUS, "replay", str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None
+
+        def say(**message: Any) -> None:
+            assert process.stdin is not None
+            process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+            process.stdin.flush()
+
+        say(id="a", method="initialize", params={})
+        say(id="b", method="tools/call", params={"name": "t", "_meta": {"progressToken": "now"}})
+        opened, progress, question = (json.loads(process.stdout.readline()) for _ in range(3))
+        say(id="c", method="ping")
+        assert json.loads(process.stdout.readline())["id"] == "c"  # the call is not answered: its question is open
+        say(id=question["id"], result={"roots": []})
+        answer = json.loads(process.stdout.readline())
+        process.stdin.close()
+        process.wait(10)
+    assert opened["id"] == "a"
+    assert progress["params"]["progressToken"] == "now"
+    assert question["method"] == "roots/list"
+    assert (answer["id"], answer["result"]) == ("b", {"done": True})
