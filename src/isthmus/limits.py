@@ -153,6 +153,8 @@ class Limits:
     """For a connection to a back, TLS included."""
     answer_wait: float = 600.0
     """For a client to answer a back's question; people are slow."""
+    warm: int = 1
+    """Sessions with a legacy back to open ahead for each client seen before, where every request gets its own."""
     parked: float = 600.0
     """For a modern client to come back with the answers to a legacy back's question; people are slow."""
     sessions: int = 10_000
@@ -168,12 +170,21 @@ class Limits:
         """Refuse what nothing could work with.
 
         Raises:
-            ValueError: a bound is no number above 0.
+            ValueError: a bound is no number above 0; `warm` may be 0.
         """
         for each in fields(self):
             value = getattr(self, each.name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, int | float)
+                or not _least(each.name) <= value < math.inf
+            ):
                 raise ValueError(f"Limits({each.name}={value!r}): a limit is a number above 0. {_HINT}")
+
+
+def _least(name: str) -> float:
+    """No spares are a choice; no time and no room are none."""
+    return 0.0 if name == "warm" else math.ulp(0.0)
 
 
 # The HTTP client's own bounds (`transports/http_client`).

@@ -30,7 +30,6 @@ class FastMCP:
         limits: Limits | None = None,
         auth: "Access | None" = None,
         isolation: "Isolation" = "request",
-        warm: int = 1,
     ) -> None:
         if auth is not None and not hasattr(auth, "verifier"):
             raise ConfigError(
@@ -40,10 +39,10 @@ class FastMCP:
         self.name = name
         self._auth = auth
         self._target = target
-        self._chosen: dict[str, Any] = {"limits": limits or Limits(), "isolation": isolation, "warm": warm}
+        self._chosen: dict[str, Any] = {"limits": limits or Limits(), "isolation": isolation}
 
     @classmethod
-    def as_proxy(  # noqa: PLR0913 - what a caller may say, each by its name
+    def as_proxy(
         cls,
         backend: str | Path | Sequence[str] | ChannelTarget | object,
         *,
@@ -54,7 +53,6 @@ class FastMCP:
         limits: Limits | None = None,
         auth: "Access | None" = None,
         isolation: "Isolation" = "request",
-        warm: int = 1,
     ) -> "FastMCP":
         """A proxy for a server.
 
@@ -69,13 +67,12 @@ class FastMCP:
             auth: whom the HTTP front lets in; on stdio the client is whoever started the process.
             isolation: which session a request gets at a back of an older revision: `request`, one that nobody used
                 before it; `session`, its client's; `shared`, one for all.
-            warm: with `request`, the sessions that are opened ahead for each client that was seen before.
 
         Raises:
             ConfigError: the backend is none of these, or does not exist; `auth` is no `Access`.
         """
         target = _read_backend(backend, tuple((headers or {}).items()), env, cwd)
-        return cls(name, target=target, limits=limits, auth=auth, isolation=isolation, warm=warm)
+        return cls(name, target=target, limits=limits, auth=auth, isolation=isolation)
 
     def run(
         self,

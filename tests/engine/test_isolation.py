@@ -9,13 +9,14 @@ import pytest
 
 from isthmus.engine.gateway import Gateway
 from isthmus.engine.settings import Settings
+from isthmus.limits import Limits
 from isthmus.pool.policy import Isolation
 from tests.engine.clients import LegacyClient, ModernClient, heard, run, stdio
 
 
 @asynccontextmanager
 async def isolated(log: Path, isolation: Isolation, warm: int = 1) -> AsyncIterator[Gateway]:
-    made = Gateway(stdio("legacy", log), Settings(isolation=isolation, warm=warm))
+    made = Gateway(stdio("legacy", log), Settings(isolation=isolation, limits=Limits(warm=warm)))
     try:
         yield made
     finally:

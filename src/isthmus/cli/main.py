@@ -127,7 +127,11 @@ def _parser() -> argparse.ArgumentParser:
         help="which session a request gets at an older back: its own, its client's (default), or one for all",
     )
     run.add_argument(
-        "--warm", type=int, default=1, metavar="N", help="sessions to open ahead with --isolation request (default 1)"
+        "--warm",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="sessions to open ahead with --isolation request (default 1)",
     )
     run.add_argument("--record", metavar="FILE", help="write the messages of both sides there, for isthmus replay")
     listing.add_argument("--json", action="store_true", help="print JSON, each item as the server sent it")
@@ -152,9 +156,7 @@ def _run(arguments: argparse.Namespace, target: str | list[str]) -> int:
     from isthmus.engine.settings import Settings
 
     back = _target(arguments, target)
-    settings = Settings(
-        name=arguments.name, limits=_limits(arguments), isolation=arguments.isolation, warm=arguments.warm
-    )
+    settings = Settings(name=arguments.name, limits=_limits(arguments), isolation=arguments.isolation)
     place = _place(arguments)
     bound = _bind(place, back.name) if place is not None else None
     with ExitStack() as stack:
@@ -270,9 +272,10 @@ def _target(arguments: argparse.Namespace, target: str | list[str]) -> "Target":
 
 
 def _limits(arguments: argparse.Namespace) -> Limits:
-    if arguments.timeout is None:
-        return Limits()
-    return Limits(call=arguments.timeout, call_most=max(arguments.timeout, Limits().call_most))
+    said: dict[str, Any] = {"warm": arguments.warm} if "warm" in arguments else {}
+    if arguments.timeout is not None:
+        said |= {"call": arguments.timeout, "call_most": max(arguments.timeout, Limits().call_most)}
+    return Limits(**said)
 
 
 def _pair(text: str, mark: str, form: str) -> tuple[str, str]:
@@ -280,6 +283,12 @@ def _pair(text: str, mark: str, form: str) -> tuple[str, str]:
     if not found or not name.strip():
         raise ConfigError(f"{text!r} is not of the form {form}.")
     return name.strip(), value.strip() if mark == ":" else value
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
+    return int(text)
 
 
 def _seconds(text: str) -> float:

@@ -107,7 +107,7 @@ class Gateway:
         if self._pool is None:
             from isthmus.engine.sharing import make_pool
 
-            self._pool = make_pool(self.back, self._settings.isolation, self._settings.warm)
+            self._pool = make_pool(self.back, self._settings.isolation)
         return self._pool
 
     def can_express(self) -> bool:

@@ -273,7 +273,7 @@ class Parked:
         if visit is None:
             return
         for key, question in list(self.questions.items()):
-            refused = modern_front.why_not_asked(question.method, _decoded(question.params), visit.capabilities)
+            refused = modern_front.why_not_asked(question.method, question.params, visit.capabilities)
             if refused is not None and question.id is not None:
                 del self.questions[key]
                 self._reply(error_message(question.id, *refused))
@@ -368,8 +368,3 @@ def _answer(question: Question, result: Raw) -> Envelope:
     id = question.id or b"null"
     members: Members = {"jsonrpc": Raw(b'"2.0"'), "id": Raw(id), "result": result}
     return Envelope(Kind.ANSWER, members, "", id, question.key)
-
-
-def _decoded(params: Members) -> dict[str, Any]:
-    value = decode(close_object(params))
-    return value if isinstance(value, dict) else {}

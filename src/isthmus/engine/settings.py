@@ -18,7 +18,5 @@ class Settings:
     """Whether clients see the back's own `serverInfo` instead."""
     isolation: Isolation = "session"
     """How far the sessions of a legacy back are shared (`pool/policy`)."""
-    warm: int = 1
-    """Sessions to open ahead for each client that was seen before, where every request gets its own."""
     is_local: bool = True
     """Whether clients of whom nothing is known are all the user of this machine."""

@@ -186,13 +186,12 @@ class Box:
         """Always read."""
 
 
-def make_pool(back: "Back", isolation: Isolation, warm: int) -> Pool[Opened]:
+def make_pool(back: "Back", isolation: Isolation) -> Pool[Opened]:
     """The sessions with a legacy back that are leased.
 
     Args:
         back: the back.
         isolation: how far sessions are shared.
-        warm: sessions to open ahead for each client that was seen before, where every request gets its own.
     """
 
     async def connect(key: Key) -> Opened:
@@ -205,7 +204,7 @@ def make_pool(back: "Back", isolation: Isolation, warm: int) -> Pool[Opened]:
     async def end(opened: Opened) -> None:
         await opened.close()
 
-    bounds = Bounds(limits.BACK_SESSIONS, back.limits.session_idle, warm)
+    bounds = Bounds(limits.BACK_SESSIONS, back.limits.session_idle, back.limits.warm)
     return Pool(connect, end, back.tasks.start, isolation, bounds)
 
 
