@@ -9,7 +9,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Raw
 
@@ -22,7 +22,7 @@ from isthmus.protocol.judge import ModernRequest
 from isthmus.protocol.names import CANCELLED, LOG_LEVEL_KEY, MESSAGE, PROGRESS, PROGRESS_KEY, STATUS_OF_CODE
 from isthmus.transports.http_back import error_code
 from isthmus.types import Port
-from isthmus.wire.codec import close_object, decode, identify, one_line, open_object, parse, string
+from isthmus.wire.codec import close_object, identify, one_line, open_object, parse, string
 from isthmus.wire.envelope import (
     INTERNAL_ERROR,
     METHOD_NOT_FOUND,

@@ -49,15 +49,16 @@ class Seal:
             ticket: what to seal.
             nonce: `NONCE_BYTES` bytes, never used twice with one key.
         """
-        sealed = self._cipher.encrypt(nonce, msgspec.json.encode(tuple(ticket)), None)
-        return base64.urlsafe_b64encode(nonce + sealed).decode().rstrip("=")
+        return _text(nonce + self._cipher.encrypt(nonce, msgspec.json.encode(tuple(ticket)), None))
 
     def open(self, text: str) -> Ticket | None:
-        """The ticket that a text holds; None if it was not sealed with this key."""
+        """The ticket that a text holds; None if it was not sealed with this key, or was changed in any way."""
         from cryptography.exceptions import InvalidTag
 
         try:
             raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+            if _text(raw) != text:  # bits that the last character does not use
+                return None
             opened = self._cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], None)
             return Ticket(*msgspec.json.decode(opened, type=tuple[str, int, str, str, float]))
         except (ValueError, InvalidTag, msgspec.DecodeError):
@@ -65,7 +66,18 @@ class Seal:
 
 
 def digest(method: str, params: Mapping[str, Raw]) -> str:
-    """What a request asks for: its method and canonical parameters without `_meta` and what a retry adds."""
-    asked = {name: decode(raw) for name, raw in params.items() if name not in _UNDIGESTED}
-    text = json.dumps([method, asked], sort_keys=True, separators=(",", ":"))
+    """What a request asks for: its method and canonical parameters without `_meta` and what a retry adds.
+
+    Parameters that Python can't take in (nested too deeply, a number of thousands of digits) count as they are spelled.
+    """
+    asked = {name: raw for name, raw in params.items() if name not in _UNDIGESTED}
+    try:
+        decoded = {name: decode(raw) for name, raw in asked.items()}
+        text = json.dumps([method, decoded], sort_keys=True, separators=(",", ":"))
+    except (RecursionError, ValueError):
+        text = repr([method, sorted((name, bytes(raw)) for name, raw in asked.items())])
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")

@@ -237,10 +237,19 @@ def _read_question(key: str, raw: Raw, client: Client, url_id: str | None) -> Qu
     if not isinstance(params, dict):
         return f"its question {key!r} has no parameters"
     if method == "elicitation/create":
-        return _elicitation(key, params, client, url_id)
-    if method == "sampling/createMessage":
-        return _sampling(key, params, client)
-    return Question(key, method, params, None)
+        read = _elicitation(key, params, client, url_id)
+    elif method == "sampling/createMessage":
+        read = _sampling(key, params, client)
+    else:
+        read = Question(key, method, params, None)
+    return read if isinstance(read, str) or not params else _as_it_came(read, params, request["params"])
+
+
+def _as_it_came(question: Question, params: dict[str, Any], raw: Raw) -> Question:
+    """The question with the very text of the parameters that needed no change."""
+    texts = open_object(raw) or {}
+    kept = {name: texts[name] for name, value in question.params.items() if name in texts and value is params[name]}
+    return question._replace(params=question.params | kept)
 
 
 def _elicitation(key: str, params: dict[str, Any], client: Client, url_id: str | None) -> Question | str:
@@ -254,10 +263,11 @@ def _elicitation(key: str, params: dict[str, Any], client: Client, url_id: str |
         return "it asks for a form, which the client did not declare"
     if client.version < _NEW_IN_LAST:
         params = {name: value for name, value in params.items() if name != "mode"}
-        schema = _older_form(params.get("requestedSchema"))
-        if isinstance(schema, str):
-            return schema
-        params["requestedSchema"] = schema
+        if "requestedSchema" in params:
+            schema = _older_form(params["requestedSchema"])
+            if isinstance(schema, str):
+                return schema
+            params["requestedSchema"] = schema
     return Question(key, "elicitation/create", params, None)
 
 

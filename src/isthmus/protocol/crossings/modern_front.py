@@ -69,9 +69,14 @@ def capabilities_of(request: ModernRequest) -> dict[str, Any]:
     """A modern client's capabilities as a legacy server reads them; tasks don't cross."""
     said = decode(request.meta[CAPABILITIES_KEY])
     capabilities: dict[str, Any] = dict(said) if isinstance(said, dict) else {}
+    capabilities.pop("tasks", None)
+    if "roots" in capabilities:
+        capabilities["roots"] = {}  # nobody tells the back when they change
     extensions = capabilities.get("extensions")
     if isinstance(extensions, dict) and TASKS_EXTENSION in extensions:
         capabilities["extensions"] = {name: value for name, value in extensions.items() if name != TASKS_EXTENSION}
+        if not capabilities["extensions"]:
+            del capabilities["extensions"]
     return capabilities
 
 
@@ -80,15 +85,21 @@ def can_be_asked(capabilities: Mapping[str, Any]) -> bool:
     return any(name in capabilities for name in QUESTIONS.values())
 
 
-def why_not_asked(method: str, params: Mapping[str, Any], capabilities: Mapping[str, Any]) -> tuple[int, str] | None:
-    """Why a client may not be shown a question, as a JSON-RPC error for the back; None if it may."""
+def why_not_asked(method: str, params: Members, capabilities: Mapping[str, Any]) -> tuple[int, str] | None:
+    """Why a client may not be shown a question, as a JSON-RPC error for the back; None if it may.
+
+    Args:
+        method: of the question.
+        params: its opened parameters.
+        capabilities: the client's.
+    """
     needed = QUESTIONS.get(method)
     if needed is None or needed not in capabilities:
         return -32601, f"Method not found: the client does not support {method}."
     declared = capabilities[needed]
     declared = declared if isinstance(declared, dict) else {}
     if method == "elicitation/create":
-        mode = params.get("mode", "form")
+        mode = string(params["mode"]) if "mode" in params else "form"
         if mode not in declared and not (mode == "form" and not declared):
             return INVALID_PARAMS, f"The client does not support elicitation in the mode {mode!r}."
     elif method == "sampling/createMessage" and "tools" not in declared and params.keys() & {"tools", "toolChoice"}:

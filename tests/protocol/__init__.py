@@ -1,0 +1,1 @@
+"""What the protocol means, without any I/O."""
