@@ -138,6 +138,12 @@ def test_credentials_are_masked(tmp_path: Path) -> None:
     assert '"password":"***"' in text.replace(" ", "")
     back = [line for line in lines(file) if line.get("leg") == "back" and line.get("http", {}).get("status") == 200]
     assert back[0]["http"]["headers"]["mcp-session-id"].startswith("sha256:")
+    said = [
+        line["message"]
+        for line in lines(file)
+        if (line.get("leg"), line.get("dir")) == ("back", "in") and "message" in line
+    ]
+    assert [each["result"]["protocolVersion"] for each in said] == ["2025-11-25"]  # an event of the answer's stream
 
 
 @pytest.mark.parametrize(
@@ -303,7 +309,7 @@ def test_replay_takes_a_file() -> None:
 
 def test_a_question_is_asked_again_and_its_answer_awaited(tmp_path: Path) -> None:
     file = tmp_path / "r.jsonl"
-    said = [
+    said: list[tuple[str, int | None, dict[str, Any]]] = [
         ("in", 1, {"id": 1, "method": "initialize", "params": {}}),
         ("out", 1, {"id": 1, "result": {"protocolVersion": "2025-11-25", "capabilities": {}}}),
         ("in", 2, {"id": 2, "method": "tools/call", "params": {"name": "t", "_meta": {"progressToken": "then"}}}),
