@@ -54,6 +54,14 @@ class _Strays(_Port):
     def is_open(self) -> bool:
         return self._strays.is_open
 
+    @property
+    def opened(self) -> Callable[[], object] | None:
+        return self._strays.opened
+
+    @opened.setter
+    def opened(self, opened: Callable[[], object] | None) -> None:
+        self._strays.opened = opened
+
 
 class _Session:
     """A legacy client's session whose messages are noted."""

@@ -36,6 +36,9 @@ class Port(Protocol):
 class Strays(Port, Protocol):
     """Where messages go that belong to no request of the client."""
 
+    opened: Callable[[], object] | None
+    """Called, where there is one, when the client begins to read there; not where it always does."""
+
     @property
     def is_open(self) -> bool:
         """Whether the client reads there now."""

@@ -83,6 +83,7 @@ class Box:
         self.status = 0
         self.is_abandoned = False
         self.is_open = True
+        self.opened: Callable[[], object] | None = None
         self._news = asyncio.Event()
         _boxes.append(self)
 

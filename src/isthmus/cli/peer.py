@@ -93,6 +93,7 @@ class _Port:
     """The way back of one request of ours, or of what belongs to none."""
 
     is_open = True
+    opened: Callable[[], object] | None = None
 
     def __init__(self, hear: Ear) -> None:
         self._hear = hear

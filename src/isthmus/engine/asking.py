@@ -162,7 +162,7 @@ class AskingSession:
                 call.is_cancelled = True
                 call.task.cancel()
         elif envelope.method == INITIALIZED:
-            await self._listening.begin()
+            self._listening.begin()
 
     async def answer(self, envelope: Envelope) -> None:
         """Take the client's answer to a question; an answer to nothing is dropped, counted."""

@@ -80,12 +80,16 @@ class Listening:
         self._changing = asyncio.Lock()
         self._is_closed = False
 
-    async def begin(self) -> None:
-        """The client is ready to hear of changes."""
-        if self._changes:
-            async with self._changing:
-                if self._task is None and not self._is_closed:
-                    self._task = self._back.tasks.start(self._listen(None))
+    def begin(self) -> None:
+        """The client is initialized: listen as soon as it reads what belongs to no call."""
+        if self._strays.is_open:
+            self._begin()
+        else:
+            self._strays.opened = self._begin
+
+    def _begin(self) -> None:
+        if self._changes and self._task is None and not self._is_closed and not self._changing.locked():
+            self._task = self._back.tasks.start(self._listen(None))
 
     async def subscribe(self, uri: str) -> None:
         """Hear of updates of a resource, from when this returns.

@@ -39,6 +39,7 @@ class Opened:
     """
 
     is_open = False
+    opened: "Callable[[], object] | None" = None
 
     def __init__(self, back: "Back") -> None:
         self.mint = Correlator[None]().mint

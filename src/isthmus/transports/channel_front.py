@@ -42,6 +42,7 @@ class _ChannelPort:
     """The way back on a channel; also where messages go that belong to no request."""
 
     is_open = True
+    opened: Callable[[], object] | None = None
 
     def __init__(self, outlet: Outlet) -> None:
         self._outlet = outlet

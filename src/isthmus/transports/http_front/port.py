@@ -176,7 +176,7 @@ class GetPort:
         replay: what is kept of the session.
     """
 
-    __slots__ = ("_loop", "_replay", "_since", "_stream", "_waiting", "dropped")
+    __slots__ = ("_loop", "_replay", "_since", "_stream", "_waiting", "dropped", "opened")
 
     def __init__(self, replay: Replay[Stream]) -> None:
         self._replay = replay
@@ -185,6 +185,7 @@ class GetPort:
         self._loop = asyncio.get_running_loop()
         self._since = 0.0
         self.dropped = 0
+        self.opened: Callable[[], object] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -204,6 +205,8 @@ class GetPort:
             after: the number of the last event that the client has had; None if it does not resume.
         """
         self._since = self._loop.time()
+        if self.opened is not None:
+            self.opened()
         if self._stream is None:
             self._stream = Stream(self._replay)
         last = self._stream.last
