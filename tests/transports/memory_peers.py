@@ -45,7 +45,7 @@ async def connected(
     target: object, mode: Mode, heard: Heard | None = None, name: str = "mine"
 ) -> AsyncIterator[Client]:
     heard = heard or Heard()
-    proxy = FastMCP.as_proxy(target, name=name)
+    proxy = FastMCP.as_proxy(target, name=name, isolation="session")
     async with Client(
         proxy.memory(),
         mode=mode,
