@@ -27,6 +27,11 @@ PIECE_BYTES: Final = 64 * 1024
 """The largest piece handed to an ASGI server at once: uvicorn buffers one large send whole."""
 STDIN_QUEUE: Final = 32 * MIB
 """What may wait to be read by a back on a channel before calls to it fail: two of the largest messages."""
+CHANNEL_UNREAD: Final = 256 * MIB
+"""What may wait for a client that has all its answers on one channel, as long as it reads: sixteen of the largest. From
+STDIN_QUEUE on nothing more is read from one on stdio."""
+TOGETHER: Final = 64 * 1024
+"""A message up to this size is copied to stand beside its frame; of a larger one a copy costs more than a write."""
 SSE_ENDPOINT: Final = 10.0
 """For an HTTP+SSE back to open its stream and name its endpoint; a stream that never does belongs to something else."""
 POST_IN_TURN: Final = 0.5
@@ -105,8 +110,6 @@ PARKED_KEPT: Final = 256
 """Notifications that a parked call keeps for the retry; older ones are dropped."""
 STRAY_QUESTION: Final = 30.0
 """For a question that a legacy back asks outside any call, until a call comes that it can be asked in."""
-BACK_SESSIONS: Final = 64
-"""Sessions with one legacy back that modern clients lease at once; over stdio each is a process."""
 ROUNDS: Final = 16
 """Rounds of questions that one call of a legacy client may take; real servers need two or three."""
 ROUND_WAIT: Final = 0.1
@@ -153,6 +156,8 @@ class Limits:
     """For a connection to a back, TLS included."""
     answer_wait: float = 600.0
     """For a client to answer a back's question; people are slow."""
+    back_sessions: int = 64
+    """Sessions with one legacy back that are leased at once; over stdio each is a process. A parked call keeps one."""
     warm: int = 1
     """Sessions with a legacy back to open ahead for each client seen before, where every request gets its own."""
     parked: float = 600.0

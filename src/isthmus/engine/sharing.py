@@ -197,15 +197,14 @@ def make_pool(back: "Back", isolation: Isolation) -> Pool[Opened]:
 
     async def connect(key: Key) -> Opened:
         opened = Opened(back)
-        async with asyncio.timeout(back.limits.call):
-            await opened.open(key.opening)
+        await opened.open(key.opening)
         back.has_answered = True
         return opened
 
     async def end(opened: Opened) -> None:
         await opened.close()
 
-    bounds = Bounds(limits.BACK_SESSIONS, back.limits.session_idle, back.limits.warm)
+    bounds = Bounds(back.limits.back_sessions, back.limits.session_idle, back.limits.warm)
     return Pool(connect, end, back.tasks.start, isolation, bounds)
 
 

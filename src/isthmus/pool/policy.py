@@ -9,6 +9,7 @@ that:
 * `shared`: one for all.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
@@ -25,6 +26,11 @@ class Key(NamedTuple):
 
     principal: str
     opening: bytes
+
+    @property
+    def is_single(self) -> bool:
+        """Whether this client will not be known again."""
+        return self.principal.startswith(SINGLE)
 
 
 @dataclass(slots=True, eq=False)
@@ -112,79 +118,86 @@ def decide(state: State, isolation: Isolation, bounds: Bounds, now: float) -> li
         now: on the clock of the deadlines.
     """
     closed = [slot for slot in state.slots if _is_over(slot, isolation, bounds, now)]
-    slots = [slot for slot in state.slots if slot not in closed]
+    over = set(closed)
+    slots = [slot for slot in state.slots if slot not in over]
+    offered = _offered(slots, isolation)
     granted: list[Action] = []
     taken: dict[Slot, bool] = {}
     unserved: list[Waiter] = []
     for waiter in state.waiters:
+        mine = offered[_whose(waiter.key, isolation)]
+        slot = next((each for each in mine if _fits(each, waiter, taken)), None)
         if now >= waiter.deadline:
             granted.append(Refuse(waiter, _holder(slots, waiter, isolation)))
-            continue
-        slot = next((each for each in slots if _fits(each, waiter, isolation, taken)), None)
-        if slot is None:
+        elif slot is None:
             unserved.append(waiter)
         else:
             taken[slot] = taken.get(slot, False) or waiter.is_exclusive
             granted.append(Grant(waiter, slot))
-    wanted = _wanted(slots, taken, unserved, isolation)
+    wanted = _wanted(slots, unserved, isolation)
     room = max(0, bounds.most - len(slots))
-    idle = sorted((slot for slot in slots if _is_idle(slot, taken)), key=lambda slot: slot.idle_since)
-    given_up = idle[: max(0, len(wanted) - room)]
-    room += len(given_up)
+    given_up: list[Slot] = []
+    if len(wanted) > room:
+        idle = sorted((slot for slot in slots if _is_idle(slot, taken)), key=lambda slot: slot.idle_since)
+        given_up = idle[: len(wanted) - room]
+        room += len(given_up)
     opened = wanted[:room]
-    if isolation == "request" and not given_up:
-        opened += _spares(state, slots, taken, unserved, bounds)[: room - len(opened)]
+    if isolation == "request":
+        forgotten = {slot.key for slot in closed if not slot.uses}  # nobody came for its spare: it may never come again
+        keys = [key for key in state.keys if key not in forgotten]
+        opened += _spares(keys, slots, taken, unserved, bounds)[: room - len(opened)]
     return [*map(Close, closed), *granted, *map(Close, given_up), *map(Open, opened)]
 
 
 def _is_over(slot: Slot, isolation: Isolation, bounds: Bounds, now: float) -> bool:
     if not slot.is_open or not slot.is_free:
         return False
-    is_used_up = slot.uses > 0 and (isolation == "request" or slot.key.principal.startswith(SINGLE))
+    is_used_up = slot.uses > 0 and (isolation == "request" or slot.key.is_single)
     return is_used_up or now - slot.idle_since >= bounds.idle
 
 
-def _is_same(slot: Slot, waiter: Waiter, isolation: Isolation) -> bool:
-    return isolation == "shared" or slot.key == waiter.key
+def _whose(key: Key, isolation: Isolation) -> Key | None:
+    """What a session and those who may have it have in common."""
+    return None if isolation == "shared" else key
 
 
-def _fits(slot: Slot, waiter: Waiter, isolation: Isolation, taken: dict[Slot, bool]) -> bool:
-    if not slot.is_open or not _is_same(slot, waiter, isolation):
-        return False
-    if isolation == "request":
-        return slot.uses == 0 and slot.is_free and slot not in taken
+def _offered(slots: Sequence[Slot], isolation: Isolation) -> dict[Key | None, list[Slot]]:
+    """The open sessions by whose they are; where every request gets its own, those that nobody has had."""
+    offered: dict[Key | None, list[Slot]] = defaultdict(list)
+    for slot in slots:
+        if slot.is_open and (isolation != "request" or (not slot.uses and slot.is_free)):
+            offered[_whose(slot.key, isolation)].append(slot)
+    return offered
+
+
+def _fits(slot: Slot, waiter: Waiter, taken: dict[Slot, bool]) -> bool:
     return not waiter.is_exclusive or (slot.holder is None and not taken.get(slot, False))
 
 
-def _wanted(
-    slots: Sequence[Slot], taken: dict[Slot, bool], unserved: Sequence[Waiter], isolation: Isolation
-) -> list[Key]:
+def _wanted(slots: Sequence[Slot], unserved: Sequence[Waiter], isolation: Isolation) -> list[Key]:
     """The keys of the sessions to open for those who found none; what is being opened already will do for one."""
     keys = [waiter.key for waiter in unserved]
     if isolation == "shared":
         return keys[:1] if not slots else []
     if isolation == "session":
-        return [key for key in dict.fromkeys(keys) if all(slot.key != key for slot in slots)]
-    coming = [slot.key for slot in slots if not slot.is_open]
+        there = {slot.key for slot in slots}
+        return [key for key in dict.fromkeys(keys) if key not in there]
+    coming = Counter(slot.key for slot in slots if not slot.is_open)
     wanted = []
     for key in keys:
-        if key in coming:
-            coming.remove(key)
-        else:
+        coming[key] -= 1
+        if coming[key] < 0:
             wanted.append(key)
     return wanted
 
 
 def _spares(
-    state: State, slots: Sequence[Slot], taken: dict[Slot, bool], unserved: Sequence[Waiter], bounds: Bounds
+    keys: Sequence[Key], slots: Sequence[Slot], taken: dict[Slot, bool], unserved: Sequence[Waiter], bounds: Bounds
 ) -> list[Key]:
     """The keys of the sessions to open ahead, for the keys that were seen before."""
-    keys: list[Key] = []
-    for key in state.keys:
-        fresh = sum(1 for slot in slots if slot.key == key and slot.uses == 0 and slot.is_free and slot not in taken)
-        bespoken = sum(1 for waiter in unserved if waiter.key == key)
-        keys += [key] * (bounds.warm - max(0, fresh - bespoken))
-    return keys
+    fresh = Counter(slot.key for slot in slots if not slot.uses and slot.is_free and slot not in taken)
+    fresh.subtract(waiter.key for waiter in unserved)
+    return [each for key in keys for each in [key] * (bounds.warm - max(0, fresh[key]))]
 
 
 def _is_idle(slot: Slot, taken: dict[Slot, bool]) -> bool:
@@ -192,4 +205,5 @@ def _is_idle(slot: Slot, taken: dict[Slot, bool]) -> bool:
 
 
 def _holder(slots: Sequence[Slot], waiter: Waiter, isolation: Isolation) -> str | None:
-    return next((slot.holder for slot in slots if slot.holder and _is_same(slot, waiter, isolation)), None)
+    whose = _whose(waiter.key, isolation)
+    return next((slot.holder for slot in slots if slot.holder and _whose(slot.key, isolation) == whose), None)

@@ -133,6 +133,8 @@ class Pool(Generic[S]):
     def _step(self) -> None:
         if self._is_closed:
             return
+        # one who has just left would take what somebody else waits for
+        self._state.waiters = [each for each in self._state.waiters if not self._futures[each].done()]
         for action in decide(self._state, self.isolation, self._bounds, self._now()):
             if isinstance(action, Grant):
                 self._grant(action.waiter, action.slot)
@@ -142,6 +144,8 @@ class Pool(Generic[S]):
                 self._start(self._open(slot))
             elif isinstance(action, Close):
                 self._state.slots.remove(action.slot)
+                if not action.slot.uses:  # a spare that nobody came for
+                    self._state.keys.pop(action.slot.key, None)
                 session = self._sessions.pop(action.slot, None)
                 if session is not None:
                     self._start(self._ended(session))
@@ -153,18 +157,16 @@ class Pool(Generic[S]):
 
     def _grant(self, waiter: Waiter, slot: Slot) -> None:
         self._state.waiters.remove(waiter)
-        future = self._futures[waiter]
-        if future.done():
-            return
         if waiter.is_exclusive:
             slot.holder = waiter.label
         else:
             slot.sharers += 1
         slot.uses += 1
-        self._state.keys[slot.key] = None
+        if not slot.key.is_single:
+            self._state.keys[slot.key] = None
         if len(self._state.keys) > self._bounds.most:
             del self._state.keys[next(iter(self._state.keys))]
-        future.set_result(Lease(self, slot, self._sessions[slot], waiter.is_exclusive))
+        self._futures[waiter].set_result(Lease(self, slot, self._sessions[slot], waiter.is_exclusive))
 
     def _refuse(self, waiter: Waiter, fault: Fault) -> None:
         self._state.waiters.remove(waiter)
@@ -175,22 +177,27 @@ class Pool(Generic[S]):
     async def _open(self, slot: Slot) -> None:
         try:
             session = await self._connect(slot.key)
-        except BaseException as error:
-            if slot in self._state.slots:
-                self._state.slots.remove(slot)
-            if not isinstance(error, Fault):
-                raise
-            self._state.keys.pop(slot.key, None)  # no spares for a key that the back refuses
-            for waiter in [each for each in self._state.waiters if each.key == slot.key or self.isolation == "shared"]:
-                self._refuse(waiter, error)
-            self._step()
+        except Fault as fault:
+            self._failed(slot, fault)
             return
+        except BaseException:
+            self._failed(slot, Fault("The proxy failed to open a session with the back. See its log."))
+            raise
         if slot not in self._state.slots:
             await self._end(session)
             return
         self._sessions[slot] = session
         slot.is_open = True
         slot.idle_since = self._now()
+        self._step()
+
+    def _failed(self, slot: Slot, fault: Fault) -> None:
+        """A session can't be opened: those who wait for one like it are told."""
+        if slot in self._state.slots:
+            self._state.slots.remove(slot)
+        self._state.keys.pop(slot.key, None)  # no spares for a key that the back refuses
+        for waiter in [each for each in self._state.waiters if each.key == slot.key or self.isolation == "shared"]:
+            self._refuse(waiter, fault)
         self._step()
 
     async def _ended(self, session: S) -> None:

@@ -1,0 +1,1 @@
+"""Sessions leased: the policy, and what does what it says."""
