@@ -121,7 +121,11 @@ async def serve_stdio(
     settings: Settings,
     recorder: "Recorder | None" = None,
 ) -> int:
-    """Serve one client on stdin and `stdout` until it leaves; 1 if the target never answered, else 0."""
+    """Serve one client on stdin and `stdout` until it leaves.
+
+    Returns:
+        1 if the target never answered or the client had to be given up because it does not read, else 0.
+    """
     from isthmus.transports.stdio_front import StdioFront
 
     deaths: list[str] = []
@@ -144,9 +148,10 @@ async def serve_stdio(
         await front.serve(sys.stdin.fileno(), stdout)
     finally:
         await gateway.close()
-    for why in deaths[:1]:
-        sys.stderr.write(f"isthmus: {why}\n")
-    return 1 if deaths else 0
+    ends = deaths or [front.why_lost]
+    if ends[0]:
+        sys.stderr.write(f"isthmus: {ends[0]}\n")
+    return 1 if ends[0] else 0
 
 
 async def serve_http(

@@ -217,6 +217,28 @@ def test_a_client_that_reads_nothing_is_cut(kind: str, monkeypatch: pytest.Monke
     run(scenario)
 
 
+def test_a_slow_client_gets_answers_that_are_larger_together(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several of the largest at once are no reason to cut it, as long as it reads and they are not too many."""
+    monkeypatch.setattr(limits, "CHANNEL_UNREAD", 8 * limits.MIB)
+
+    async def scenario() -> None:
+        async with served(kind, Limits(result=limits.MIB)) as one, session(one) as client:
+            transport = client.stream.writer.transport
+            transport.pause_reading()  # type: ignore[attr-defined]
+            for id in range(6):
+                await client.tell(tool("big", id, size=limits.MIB))
+            (kept,) = one.relay.sessions
+            await until(lambda: len(kept.finished) == 6)
+            transport.resume_reading()  # type: ignore[attr-defined]
+            assert [(await client.stream.event())["id"] for _ in range(6)] == list(range(6))
+            transport.pause_reading()  # type: ignore[attr-defined]
+            statuses = [(await client.post(tool("big", id, size=limits.MIB))).status for id in range(20)]
+            assert (statuses[0], statuses[-1]) == (202, 404)
+            await until(lambda: len(one.relay.ended) == 1)
+
+    run(scenario)
+
+
 def test_stopping_answers_what_is_in_flight(kind: str) -> None:
     async def scenario() -> None:
         async with served(kind) as one, session(one) as client, connected(one.port) as late:

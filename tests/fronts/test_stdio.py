@@ -318,8 +318,14 @@ def test_a_client_that_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     run(scenario)
 
 
-def test_a_client_that_reads_nothing_of_what_nobody_holds_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "STDIN_QUEUE", 4 * limits.MIB)
+@pytest.mark.parametrize(
+    ("name", "value", "why"), [("CHANNEL_UNREAD", 4 * limits.MIB, "4 MiB wait"), ("WRITE_STALLED", 0.2, "read nothing")]
+)
+def test_a_client_that_reads_nothing_of_what_nobody_holds_back(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: float, why: str
+) -> None:
+    """Neither without end nor for ever, and the operator is told."""
+    monkeypatch.setattr(limits, name, value)
 
     async def scenario() -> None:
         async with client() as it:
@@ -328,6 +334,37 @@ def test_a_client_that_reads_nothing_of_what_nobody_holds_back(monkeypatch: pyte
             assert it.serving is not None
             async with asyncio.timeout(3):
                 await it.serving
+            assert why in it.front.why_lost
+
+    run(scenario)
+
+
+def test_a_slow_client_is_asked_for_no_more_than_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much waits, one that reads is served to the end; its next requests are left in its pipe meanwhile."""
+    monkeypatch.setattr(limits, "STDIN_QUEUE", 4 * limits.MIB)
+    monkeypatch.setattr(limits, "WRITE_STALLED", 0.5)
+
+    async def scenario() -> None:
+        async with client() as it:
+            reading = it._reader._transport  # type: ignore[attr-defined]
+            reading.pause_reading()
+            it.send(*(call("big", id, size=limits.MIB) for id in range(9)))
+            await until(lambda: len(it.relay.finished) == 9)
+            it.send(call("echo", 9))
+            fd = reading.get_extra_info("pipe").fileno()
+            os.set_blocking(fd, False)
+            taken = b""
+            while taken.count(b"\n") < 4:  # far longer than WRITE_STALLED, and then still more than a MiB waits
+                assert it.relay.began == ["big"] * 9
+                with suppress(BlockingIOError):
+                    taken += os.read(fd, 100_000)
+                await asyncio.sleep(0.02)
+            reading.resume_reading()
+            it.close()
+            async with asyncio.timeout(10):
+                taken += await it._reader.read()
+            assert [json.loads(line)["id"] for line in taken.splitlines()] == list(range(10))
+            assert it.front.why_lost == ""
 
     run(scenario)
 

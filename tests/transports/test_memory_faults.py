@@ -262,7 +262,7 @@ def test_leaving_ends_what_was_started(tmp_path: Path) -> None:
 
 def test_a_client_that_reads_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits for it is bounded; then its streams end."""
-    monkeypatch.setattr(memory, "STDIN_QUEUE", 1 << 20)
+    monkeypatch.setattr(memory, "CHANNEL_UNREAD", 1 << 20)
 
     async def scenario() -> None:
         async with FastMCP.as_proxy(build()).memory() as (read, write):

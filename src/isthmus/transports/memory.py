@@ -19,7 +19,7 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 from isthmus.errors import BackUnavailable, ConfigError
-from isthmus.limits import MIB, STDERR_SAID, STDIN_QUEUE, STOP_EOF, STOP_TERM, WRITE_STALLED
+from isthmus.limits import CHANNEL_UNREAD, MIB, STDERR_SAID, STDIN_QUEUE, STOP_EOF, STOP_TERM, WRITE_STALLED
 from isthmus.transports.channel import Channel, Connect, Listener, hear
 from isthmus.transports.channel_front import ChannelFront
 from isthmus.transports.target import ChannelTarget
@@ -434,7 +434,7 @@ class MemoryFront:
             answer = parse(message)
             if isinstance(answer, Envelope) and answer.kind is Kind.ANSWER:
                 self._inbox.put(error_message(answer.id, INTERNAL_ERROR, _REFUSED))
-        if self._inbox.waiting > STDIN_QUEUE:
+        if self._inbox.waiting > CHANNEL_UNREAD:
             self._give_up()
 
     async def drain(self) -> None:

@@ -46,7 +46,7 @@ from isthmus.transports.launch import Launch
 from isthmus.transports.watchdog import Watchdog
 from isthmus.wire.codec import parse
 from isthmus.wire.envelope import Envelope, Malformed
-from isthmus.wire.lines import LineSplitter, TooLong
+from isthmus.wire.lines import LineSplitter, TooLong, framed
 
 _POLL: Final = 0.02
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
@@ -129,7 +129,8 @@ class Process(asyncio.SubprocessProtocol):
             raise BackUnavailable(
                 f"The back {self.name!r} reads nothing, {STDIN_QUEUE // MIB} MiB wait for it; call later or restart it."
             )
-        self._stdin.write(message + b"\n")
+        for piece in framed(message):
+            self._stdin.write(piece)
 
     async def drain(self) -> None:
         """Wait until less than a MiB waits to be read by the process, or it ends.

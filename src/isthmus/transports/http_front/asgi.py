@@ -153,6 +153,7 @@ class AsgiSink:
         self._limits = bounds
         self._waiting: deque[Message] = deque()
         self._size = 0
+        self._unread_most = 0
         self._more = asyncio.Event()
         self._less = asyncio.Event()
         self._sending: asyncio.Timeout | None = None
@@ -175,21 +176,22 @@ class AsgiSink:
             self.write(body)
             self.end()
 
-    def begin(self, status: int, lines: bytes) -> None:
-        """Send the head of a response that streams."""
+    def begin(self, status: int, lines: bytes, unread: int = 0) -> None:
+        """Send the head of a response that streams; see `Sink`."""
         if not self._has_begun:
             self._has_begun = True
+            self._unread_most = unread or self._limits.result
             pairs = [line.split(b": ", 1) for line in lines.split(b"\r\n") if line]
             headers = [(name.lower(), value) for name, value in pairs]
             self._put({"type": "http.response.start", "status": status, "headers": headers}, 0)
 
     def write(self, data: bytes) -> None:
         """Send a piece of a streaming response."""
+        if self._size > self._unread_most:
+            self.leave()
         for at in range(0, len(data), limits.PIECE_BYTES):
             piece = data[at : at + limits.PIECE_BYTES]
             self._put({"type": "http.response.body", "body": piece, "more_body": True}, len(piece))
-        if self._size > self._limits.result + len(data):
-            self.leave()
 
     def end(self) -> None:
         """End a streaming response."""

@@ -69,6 +69,7 @@ class FrontProtocol(asyncio.Protocol):
         self._owes_continue = False
         self._writable: asyncio.Future[None] | None = None
         self._unread = 0
+        self._unread_most = 0
         self.gone: Callable[[], object] | None = None
         self.deadline = front.now + front.limits.header_time
         self.stalls = _NEVER
@@ -275,13 +276,14 @@ class FrontProtocol(asyncio.Protocol):
             self._transport.write(self._held)
         self._held = b""
 
-    def begin(self, status: int, lines: bytes) -> None:
-        """Send the head of a response that streams."""
+    def begin(self, status: int, lines: bytes, unread: int = 0) -> None:
+        """Send the head of a response that streams; see `Sink`."""
         if self._transport is None or not self._is_busy:
             return
         if self._held:
             self.uncork()
         self._is_streaming = True
+        self._unread_most = unread or self._front.limits.result
         if self._is_http_1_0:
             self._keeps_alive = False
             framing = b"Connection: close\r\n\r\n"
@@ -295,12 +297,15 @@ class FrontProtocol(asyncio.Protocol):
         """Send a piece of a streaming response."""
         if self._transport is None or not self._is_streaming:
             return
+        if self._writable is not None:
+            self._unread += len(data)
+            if self._transport.get_write_buffer_size() > self._unread_most:
+                self._transport.abort()
+                return
         if self._is_http_1_0:
             self._transport.write(data)
         else:
             self._transport.write(b"%x\r\n" % len(data) + data + _CHUNK_END)
-        if self._writable is not None and self._transport.get_write_buffer_size() > self._front.limits.result:
-            self._transport.abort()
 
     def end(self) -> None:
         """End a streaming response."""
@@ -327,7 +332,7 @@ class FrontProtocol(asyncio.Protocol):
             self._close()
 
     def check_progress(self) -> None:
-        """Cut the client off unless it has read something in `limits.WRITE_STALLED` seconds."""
+        """Cut the client off unless it has read something of what waited, and of what came since (`_unread`)."""
         if self._transport is not None and self._transport.get_write_buffer_size() < self._unread:
             self._watch_reading()
         else:

@@ -73,8 +73,11 @@ class Sink(Protocol):
     def respond(self, status: int, lines: bytes, body: bytes) -> None:
         """Send a whole response."""
 
-    def begin(self, status: int, lines: bytes) -> None:
-        """Send the head of a response that streams."""
+    def begin(self, status: int, lines: bytes, unread: int = 0) -> None:
+        """Send the head of a response that streams.
+
+        `unread`: a client for which more than this waits when more is to be sent is cut off; `Limits.result` if 0.
+        """
 
     def write(self, data: bytes) -> None:
         """Send a piece of a streaming response."""

@@ -91,7 +91,7 @@ class SseFront:
         channel = ChannelFront(self._relay, self._start, outlet)
         self._clients[id] = _Client(channel, outlet, request.principal)
         sink.gone = channel.leave
-        sink.begin(200, STREAM_LINES + lines)
+        sink.begin(200, STREAM_LINES + lines, limits.CHANNEL_UNREAD)
         sink.write(f"event: endpoint\ndata: {_MESSAGES}?session_id={id}\n\n".encode())
         if sink.is_closed:
             channel.leave()
