@@ -51,7 +51,8 @@ async def speak(read: Any) -> None:
 
 
 def main(front: str, port: int, back: list[str]) -> None:
-    proxy = FastMCP.as_proxy(backend(back))
+    # As the command does; with a session for each request, lists would come whole.
+    proxy = FastMCP.as_proxy(backend(back), isolation="session")
     match front:
         case "memory":
             anyio.run(carry, proxy)
