@@ -178,8 +178,16 @@ class Call:
             return self._answers(requests, keep=keep)
         meta = ServerMessageMetadata(related_request_id=self.ctx.request_id)
         answers: dict[str, Answer] = {}
-        for key, request in requests.items():
+
+        async def put(key: str, request: types.InputRequest) -> None:
             answers[key] = await self.ctx.session.send_request(request, ANSWERS[request.method], metadata=meta)
+
+        if len(requests) == 1:
+            await put(*next(iter(requests.items())))
+            return answers
+        async with anyio.create_task_group() as asking:
+            for key, request in requests.items():
+                asking.start_soon(put, key, request)
         return answers
 
     async def ask_one(self, kind: type[A], key: str, request: types.InputRequest, *, keep: bool = False) -> A:

@@ -106,6 +106,8 @@ TOKENS_REMEMBERED: Final = 1024
 """Verified tokens, the oldest forgotten first; a forgotten one is verified again."""
 MIRRORED_TOOLS: Final = 10_000
 """Tools whose mirrored parameters are remembered, the oldest forgotten first; a list has 100 pages at most."""
+QUESTIONS_TOGETHER: Final = 0.01
+"""For a legacy back's next question to come, before those that are there are shown: a round costs the client more."""
 PARKED_KEPT: Final = 256
 """Notifications that a parked call keeps for the retry; older ones are dropped."""
 STRAY_QUESTION: Final = 30.0

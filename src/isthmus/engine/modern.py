@@ -76,10 +76,11 @@ class ModernCall(Call):
                 self.mismatched = True
                 return
             status = STATUS_OF_CODE.get(code or 0, status if status >= 400 else 200)
+            message = edits.with_id(envelope, self.front_id)
         else:
-            self._own(envelope)
+            message = self._own(envelope)
         self.is_answered = True
-        self._port.answer(one_line(edits.with_id(envelope, self.front_id)), status)
+        self._port.answer(one_line(message), status)
 
     def fail(self, fault: Fault) -> None:
         """Answer with a fault of ours, unless the call is answered."""
@@ -107,14 +108,15 @@ class ModernCall(Call):
     async def drain(self) -> None:
         await self._port.drain()
 
-    def _own(self, envelope: Envelope) -> None:
-        """The edits of a result."""
+    def _own(self, envelope: Envelope) -> bytes:
+        """A result with its edits."""
         if self.row.name == "tools/list":
             self.back.learn_tools(envelope)
         if self.row.is_endless:
             edits.set_subscription(envelope, self.front_id)
-        if self.back.server_info is not None:
-            edits.set_server_info(envelope, self.back.server_info)
+        if self.back.server_info is None:
+            return edits.with_id(envelope, self.front_id)
+        return edits.with_server_info(envelope, self.front_id, self.back.server_info)
 
     def _readdress(self, envelope: Envelope) -> None:
         if envelope.method == "notifications/cancelled":

@@ -148,7 +148,7 @@ class Parked:
         for envelope in kept:
             self._pass_on(envelope, visit)
         if self.questions and self._move(Event.ASKED) is Do.ASSEMBLE:
-            asyncio.get_running_loop().call_soon(self._assembled)
+            asyncio.get_running_loop().call_later(limits.QUESTIONS_TOGETHER, self._assembled)
         elif self._urls.is_demanded:
             self._back.tasks.start(self._call_again())
         return [_answer(question, raw) for question, raw in taken if question.id is not None]
@@ -195,7 +195,9 @@ class Parked:
             self._give()
 
     def stream(self) -> None:
-        """The back answers with a stream; the client gets one when there is something to stream."""
+        """The back may say something before it answers: a client that would be told gets a stream."""
+        if self._visit is not None and self._lease.is_exclusive:
+            self._visit.port.stream()
 
     def abandon(self) -> None:
         """The call was cancelled."""
@@ -235,7 +237,7 @@ class Parked:
         if do in (Do.ASSEMBLE, Do.HOLD):
             self.questions[secrets.token_urlsafe(6)] = question
         if do is Do.ASSEMBLE:
-            asyncio.get_running_loop().call_soon(self._assembled)
+            asyncio.get_running_loop().call_later(limits.QUESTIONS_TOGETHER, self._assembled)
         return do in (Do.ASSEMBLE, Do.HOLD)
 
     def _demand_urls(self, demand: Envelope, visit: Visit) -> bool:
@@ -257,10 +259,11 @@ class Parked:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._back.limits.call):
                 await self._urls.completed.wait()
+        if self.state is State.OVER:
+            return
         self._lease.session.listeners.remove(self._urls.hear)
         self._urls = _Urls()
-        if self.state is not State.OVER:
-            self.again()
+        self.again()
 
     def _release(self) -> None:
         if self._urls.hear in self._lease.session.listeners:
@@ -317,6 +320,7 @@ class Parked:
         if self.task is not None:
             await self._lease.session.ask("tasks/cancel", {"taskId": self.task})
         if self._urls.is_demanded:
+            self._urls.completed.set()
             self._release()
 
     def _reply(self, message: bytes) -> None:

@@ -102,6 +102,8 @@ class Visiting:
     async def _begin(self, request: ModernRequest, port: Port) -> None:
         row, wants_logs = request.row, LOG_LEVEL_KEY in request.meta
         may_be_asked = wants_logs or modern_front.can_be_asked(modern_front.capabilities_of(request))
+        # in a session of all clients a call that shares it could be taken for the one that is asked
+        may_be_asked |= self._pool.isolation == "shared"
         lease = await self._lease(request, is_exclusive=row.may_ask and may_be_asked)
         try:
             await lease.session.set_level(string(request.meta.get(LOG_LEVEL_KEY)))
