@@ -200,8 +200,6 @@ RESPONSE_HEAD: Final = 64 * 1024
 """What a back may send without a byte of content: its head, interim responses, trailers; Go's default is 1 MiB."""
 BODY_TOGETHER: Final = 16 * 1024
 """A body up to this size is copied behind the head and written at once; copying more costs more than a second write."""
-BODY_PIECES: Final = 1024
-"""Pieces of a body that are kept apart before they are joined: a piece of two bytes costs 43."""
 STREAM_QUEUE: Final = MIB
 """What may wait on a stream of events that nobody reads, before the back is made to wait."""
 STREAM_PIECE: Final = 64 * 1024

@@ -6,7 +6,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isthmus.protocol.edits import ServerInfo, set_server_info, with_id
+from isthmus.protocol.edits import ServerInfo, with_id, with_server_info
 from isthmus.protocol.judge import ModernRequest, judge_modern
 from isthmus.wire.codec import parse
 from isthmus.wire.envelope import Envelope
@@ -89,9 +89,11 @@ def test_who_answers_is_all_that_a_result_gets(result: list[tuple[str, str]], sp
     text = write_object([('"jsonrpc"', '"2.0"'), ('"id"', "1"), ('"result"', write_object(result, space))], space)
     message = parse(text.encode())
     assert isinstance(message, Envelope), message
-    set_server_info(message, ServerInfo({"name": "i"}))
+    written = parse(with_server_info(message, b"7", ServerInfo({"name": "i"})))
+    assert isinstance(written, Envelope)
+    assert (written.key, list(written.members)) == (7, list(message.members))
     added = ('"_meta"', '{"io.modelcontextprotocol/serverInfo":{"name":"i"}}')
-    raw = tokens(bytes(message.members["result"]))
+    raw = tokens(bytes(written.members["result"]))
     as_opened = tokens(write_object([*collapsed(result), added], "").encode())
     as_it_was = tokens(write_object([*result, added], "").encode())
     assert raw in (as_opened, as_it_was)

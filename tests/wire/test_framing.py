@@ -44,7 +44,7 @@ def test_events_don_t_depend_on_the_cuts(places: list[int]) -> None:
 
 def test_what_is_written_is_read() -> None:
     parser = EventParser(100)
-    assert [tuple(each) for each in parser.feed(write_event(b"{}") + write_event(b"[]", b"3"))] == [
+    assert [tuple(each) for each in parser.feed(b"".join((*write_event(b"{}"), *write_event(b"[]", b"3"))))] == [
         ("message", b"{}", None, None),
         ("message", b"[]", "3", None),
     ]

@@ -1,5 +1,6 @@
 """The edits that a message may get on its way, each at one named path. Everything else of it stays as it came."""
 
+import re
 from collections.abc import Container
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ from isthmus.wire.envelope import Envelope, Members
 from isthmus.wire.scan import ScanError, scan_items
 
 _ANNOTATION: Final = ANNOTATION.encode()
+_META: Final = re.compile(b"_meta")
+_ESCAPE: Final = re.compile(rb"\\u")
 
 
 def with_id(envelope: Envelope, id: bytes) -> bytes:
@@ -31,15 +34,26 @@ class ServerInfo:
         self.tail = b',"_meta":{"' + SERVER_INFO_KEY.encode() + b'":' + bytes(self.raw) + b"}}"
 
 
-def set_server_info(envelope: Envelope, info: ServerInfo) -> None:
-    """Say who answers. Path: `result._meta["io.modelcontextprotocol/serverInfo"]`.
+def with_server_info(envelope: Envelope, id: bytes, info: ServerInfo) -> bytes:
+    """A result under another id, with who answers. Paths: `id`, `result._meta["io.modelcontextprotocol/serverInfo"]`.
 
-    A result in which no `_meta` stands anywhere, however spelled, gets one as its last member without being opened.
+    A result in which no `_meta` stands anywhere, however spelled, gets one as its last member without being opened; in
+    its usual place, the last, it is copied once, however large.
     """
-    raw = bytes(envelope.members["result"])
-    if raw[:2] == b'{"' and b"_meta" not in raw and (envelope.is_plain or b"\\u" not in raw):
-        envelope.members["result"] = Raw(raw[:-1] + info.tail)
-        return
+    members = envelope.members
+    raw = memoryview(members["result"])  # which has no `in`, but can be searched without a copy
+    if bytes(raw[:2]) != b'{"' or _META.search(raw) or (not envelope.is_plain and _ESCAPE.search(raw)):
+        _open_for(envelope, info)
+    elif type(members) is dict and next(reversed(members)) == "result":
+        rest = members | {"id": Raw(id)}
+        del rest["result"]
+        return b"".join((close_object(rest)[:-1], b',"result":', raw[:-1], info.tail, b"}"))
+    else:
+        members["result"] = Raw(b"".join((raw[:-1], info.tail)))
+    return with_id(envelope, id)
+
+
+def _open_for(envelope: Envelope, info: ServerInfo) -> None:
     result = _result(envelope)
     if result is not None:
         meta = _meta(result)

@@ -11,11 +11,12 @@ future fails would leave an exception that nobody retrieved. `Failure` is turned
 
 import asyncio
 import re
+from io import BytesIO
 from typing import Final, Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from isthmus.limits import BODY_PIECES, BODY_TOGETHER, HEADS_REMEMBERED, POOL_IDLE, RESPONSE_HEAD
+from isthmus.limits import BODY_TOGETHER, HEADS_REMEMBERED, POOL_IDLE, RESPONSE_HEAD
 from isthmus.transports.cork import Cork
 from isthmus.transports.http_response import EventStream, Failure, Response
 
@@ -75,7 +76,7 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_blocks",
+        "_body",
         "_bound",
         "_done",
         "_extra",
@@ -90,7 +91,6 @@ class Connection(asyncio.Protocol):
         "_owner",
         "_parser",
         "_paused",
-        "_pieces",
         "_quiet",
         "_response",
         "_size",
@@ -116,8 +116,7 @@ class Connection(asyncio.Protocol):
         self._response: Response | None = None
         self._failure: Failure | None = None
         self._fields: list[tuple[bytes, bytes]] = []
-        self._pieces: list[bytes] = []
-        self._blocks: list[bytes] = []
+        self._body: BytesIO | None = None
         self._size = 0
         self._quiet = 0
         self._held = b""
@@ -326,18 +325,15 @@ class Connection(asyncio.Protocol):
         elif self._size == len(data):
             response.body = data
         else:
-            self._collect(response, data)
+            if self._body is None:
+                self._body = BytesIO()  # which gives its bytes away without a copy
+                self._body.write(response.body)
+                response.body = b""
+            self._body.write(data)
 
     def on_message_complete(self) -> None:
         if self._response is not None and self._failure is None:
             self._done = True
-
-    def _collect(self, response: Response, data: bytes) -> None:
-        """Keep the second and further pieces of a body; `response.body` is the first."""
-        self._pieces.append(data)
-        if len(self._pieces) > BODY_PIECES:
-            self._blocks.append(b"".join(self._pieces))
-            self._pieces.clear()
 
     def _begin_stream(self, response: Response) -> None:
         response.stream = EventStream(self, self._name, self._bound)
@@ -391,10 +387,9 @@ class Connection(asyncio.Protocol):
     def _finish(self) -> None:
         waiter, response, transport = self._waiter, self._response, self._transport
         assert waiter is not None and response is not None
-        if self._pieces or self._blocks:
-            response.body = b"".join([response.body, *self._blocks, *self._pieces])
-            self._pieces.clear()
-            self._blocks.clear()
+        if self._body is not None:
+            response.body = self._body.getvalue()
+            self._body = None
         is_written = not self._held and (
             not self._is_large or (transport is not None and not transport.get_write_buffer_size())
         )

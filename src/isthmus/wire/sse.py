@@ -2,6 +2,8 @@
 
 from typing import Final, NamedTuple
 
+from isthmus.limits import TOGETHER
+
 COMMENT: Final = b":\n\n"
 """Keeps an idle stream open; says nothing."""
 
@@ -15,11 +17,15 @@ class Event(NamedTuple):
     retry: int | None
 
 
-def write_event(message: bytes, id: bytes | None = None) -> bytes:
-    """A message as one event. `message` has no line breaks (see `codec.one_line`)."""
-    if id is None:
-        return b"event: message\ndata: " + message + b"\n\n"
-    return b"event: message\nid: " + id + b"\ndata: " + message + b"\n\n"
+def write_event(message: bytes, id: bytes | None = None) -> tuple[bytes, ...]:
+    """A message as one event, in pieces to be sent one after the other: what is large is not copied for its frame.
+
+    `message` has no line breaks (see `codec.one_line`).
+    """
+    head = b"event: message\ndata: " if id is None else b"event: message\nid: %b\ndata: " % id
+    if len(message) < TOGETHER:
+        return (b"%b%b\n\n" % (head, message),)
+    return (head, message, b"\n\n")
 
 
 def write_primer(id: bytes, retry: int) -> bytes:
@@ -65,8 +71,8 @@ class EventParser:
         self._held += first
         events: list[Event] = []
         for line in rest:
-            event = self._line(bytes(self._held))
-            self._held = bytearray(line)
+            held, self._held = self._held, bytearray(line)
+            event = self._line(held)
             if event is not None:
                 events.append(event)
         self._check(len(self._held))
@@ -83,16 +89,22 @@ class EventParser:
         self._retry: int | None = None
         self._size = 0
 
-    def _line(self, line: bytes) -> Event | None:
+    def _line(self, line: bytearray) -> Event | None:
+        """Take one line; the event that it completes. What may be large, the value, is copied once."""
         if not self._started:
             self._started = True
-            line = line.removeprefix(b"\xef\xbb\xbf")
+            if line.startswith(b"\xef\xbb\xbf"):
+                del line[:3]
         if not line:
             return self._dispatch()
         self._size += len(line)
         self._check(0)
-        name, _, value = line.partition(b":")
-        value = value.removeprefix(b" ")
+        at = line.find(b":")
+        at = at if at >= 0 else len(line)
+        name = bytes(line[:at])
+        start = at + 1 + line.startswith(b" ", at + 1)
+        with memoryview(line) as view:
+            value = bytes(view[start:])
         if name == b"data":
             self._data.append(value)
         elif name == b"event":

@@ -185,13 +185,14 @@ class AsgiSink:
             headers = [(name.lower(), value) for name, value in pairs]
             self._put({"type": "http.response.start", "status": status, "headers": headers}, 0)
 
-    def write(self, data: bytes) -> None:
-        """Send a piece of a streaming response."""
+    def write(self, *pieces: bytes) -> None:
+        """Send something more of a streaming response."""
         if self._size > self._unread_most:
             self.leave()
-        for at in range(0, len(data), limits.PIECE_BYTES):
-            piece = data[at : at + limits.PIECE_BYTES]
-            self._put({"type": "http.response.body", "body": piece, "more_body": True}, len(piece))
+        for data in pieces:
+            for at in range(0, len(data), limits.PIECE_BYTES):
+                piece = data[at : at + limits.PIECE_BYTES]
+                self._put({"type": "http.response.body", "body": piece, "more_body": True}, len(piece))
 
     def end(self) -> None:
         """End a streaming response."""

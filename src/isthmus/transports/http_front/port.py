@@ -101,7 +101,7 @@ class PostPort:
             self._sink.begin(200, STREAM_LINES + self._lines)
 
     def _say(self, message: bytes) -> None:
-        self._sink.write(write_event(message))
+        self._sink.write(*write_event(message))
 
     def _comment(self) -> None:
         self._sink.write(COMMENT)

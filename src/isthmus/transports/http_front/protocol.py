@@ -249,29 +249,34 @@ class FrontProtocol(asyncio.Protocol):
         """Send a whole response."""
         if self._transport is None or not self._is_busy:
             return
-        if self._held:
-            self.uncork()
         is_plain = status == 200 and lines is JSON_LINES and self._keeps_alive and not self._is_head_only
-        if is_plain and len(body) < limits.PIECE_BYTES:
-            self._held = b"%b%d\r\n\r\n%b" % (self._front.plain_head, len(body), body)
-            self._front.cork.hold(self)
+        if is_plain and len(body) < limits.TOGETHER:
+            self._hold(b"%b%d\r\n\r\n%b" % (self._front.plain_head, len(body), body))
             self._finish()
             return
         length = b"" if status in (204, 304) else b"Content-Length: %d\r\n" % len(body)
         ending = b"\r\n" if self._keeps_alive else b"Connection: close\r\n\r\n"
         head = b"%b%b%b%b%b" % (_STATUS_LINE[status], self._front.date_line, lines, length, ending)
         if self._is_head_only:
-            self._transport.write(head)
-        elif len(body) < limits.PIECE_BYTES:
-            self._held = head + body
-            self._front.cork.hold(self)
+            self._hold(head)
+        elif len(body) < limits.TOGETHER:
+            self._hold(head + body)
         else:
+            self.uncork()
             self._transport.write(head)
             self._transport.write(body)
         self._finish()
 
+    def _hold(self, data: bytes) -> None:
+        """Write something at the end of the loop's turn, together with what else is written in it."""
+        if not self._held:
+            self._front.cork.hold(self)
+        self._held += data
+        if len(self._held) >= limits.TOGETHER:
+            self.uncork()
+
     def uncork(self) -> None:
-        """Write the response that was held back to the end of the loop's turn."""
+        """Write what was held back to the end of the loop's turn."""
         if self._held and self._transport is not None and not self._transport.is_closing():
             self._transport.write(self._held)
         self._held = b""
@@ -280,8 +285,6 @@ class FrontProtocol(asyncio.Protocol):
         """Send the head of a response that streams; see `Sink`."""
         if self._transport is None or not self._is_busy:
             return
-        if self._held:
-            self.uncork()
         self._is_streaming = True
         self._unread_most = unread or self._front.limits.result
         if self._is_http_1_0:
@@ -291,28 +294,33 @@ class FrontProtocol(asyncio.Protocol):
             framing = (
                 b"Transfer-Encoding: chunked\r\n" + (b"" if self._keeps_alive else b"Connection: close\r\n") + b"\r\n"
             )
-        self._transport.write(_STATUS_LINE[status] + self._front.date_line + lines + framing)
+        self._hold(_STATUS_LINE[status] + self._front.date_line + lines + framing)
 
-    def write(self, data: bytes) -> None:
-        """Send a piece of a streaming response."""
+    def write(self, *pieces: bytes) -> None:
+        """Send something more of a streaming response."""
         if self._transport is None or not self._is_streaming:
             return
+        size = sum(map(len, pieces))
         if self._writable is not None:
-            self._unread += len(data)
+            self._unread += size
             if self._transport.get_write_buffer_size() > self._unread_most:
                 self._transport.abort()
                 return
-        if self._is_http_1_0:
-            self._transport.write(data)
-        else:
-            self._transport.write(b"%x\r\n" % len(data) + data + _CHUNK_END)
+        if not self._is_http_1_0:
+            pieces = (b"%x\r\n" % size, *pieces, _CHUNK_END)
+        if size < limits.TOGETHER:
+            self._hold(b"".join(pieces))
+            return
+        self.uncork()
+        for piece in pieces:
+            self._transport.write(piece)
 
     def end(self) -> None:
         """End a streaming response."""
         if self._transport is None or not self._is_streaming:
             return
         if not self._is_http_1_0:
-            self._transport.write(_LAST_CHUNK)
+            self._hold(_LAST_CHUNK)
         self._finish()
 
     async def drain(self) -> None:

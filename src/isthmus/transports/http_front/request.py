@@ -79,8 +79,8 @@ class Sink(Protocol):
         `unread`: a client for which more than this waits when more is to be sent is cut off; `Limits.result` if 0.
         """
 
-    def write(self, data: bytes) -> None:
-        """Send a piece of a streaming response."""
+    def write(self, *pieces: bytes) -> None:
+        """Send something more of a streaming response, which may be in pieces."""
 
     def end(self) -> None:
         """End a streaming response."""

@@ -153,7 +153,7 @@ class _Outlet:
     def write(self, message: bytes) -> None:
         if not self._is_over:
             self._since = self._loop.time()
-            self._sink.write(write_event(message))
+            self._sink.write(*write_event(message))
 
     async def drain(self) -> None:
         if not self._is_over:

@@ -65,7 +65,7 @@ class Stream(Track):
         """Send a message to whoever listens, and keep it."""
         id = self.keep(message, now)
         if self._sink is not None and not self._is_behind:
-            self._sink.write(write_event(message, id))
+            self._sink.write(*write_event(message, id))
 
     def comment(self) -> None:
         """Keep the connection open."""
@@ -126,7 +126,7 @@ class Stream(Track):
         begun = after
         while self._sink is sink and not sink.is_closed and (found := self.after(after)) is not None:
             after, message = found
-            sink.write(write_event(message, self.id(after)))
+            sink.write(*write_event(message, self.id(after)))
             await sink.drain()
         if self._sink is not sink or sink.is_closed:
             return
