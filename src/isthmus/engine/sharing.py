@@ -1,7 +1,7 @@
 """A legacy session that modern clients lease: what was said at its opening, and who hears what belongs to no call."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from msgspec import Raw
@@ -51,6 +51,8 @@ class Opened:
         self._task_tools: frozenset[str] | None = None
         self.listeners: list[Callable[[Envelope], None]] = []
         self._asked: deque[bytes] = deque(maxlen=limits.PENDING_STRAYS)
+        self._watched: Counter[str] = Counter()
+        self._watching = asyncio.Lock()
 
     async def open(self, params: bytes) -> None:
         """Open it.
@@ -111,6 +113,22 @@ class Opened:
         answer = await self.ask("logging/setLevel", {"level": level})
         if "result" in answer.members:
             self.level = level
+
+    async def watch(self, uri: str) -> bool:
+        """Subscribe to a resource for one more of those who share the session; whether the back agreed."""
+        async with self._watching:
+            is_new = not self._watched[uri]
+            if is_new and "result" not in (await self.ask("resources/subscribe", {"uri": uri})).members:
+                return False
+            self._watched[uri] += 1
+            return True
+
+    async def unwatch(self, uri: str) -> None:
+        """One less watches a resource; the last one unsubscribes."""
+        async with self._watching:
+            self._watched[uri] -= 1
+            if not self._watched[uri]:
+                await self.ask("resources/unsubscribe", {"uri": uri})
 
     async def close(self) -> None:
         """End it."""

@@ -214,8 +214,7 @@ class Visiting:
         granted, uris, hears = _granted(wanted, opened), list[str](), waiting.append
         try:
             for uri in wanted.get("resourceSubscriptions") or []:
-                answer = await opened.ask("resources/subscribe", {"uri": uri})
-                if "result" in answer.members:
+                if uri not in uris and await opened.watch(uri):
                     uris.append(uri)
             if uris:
                 granted["resourceSubscriptions"] = uris
@@ -235,7 +234,7 @@ class Visiting:
     async def _leave(self, lease: Lease[Opened], uris: list[str]) -> None:
         """A listener is gone."""
         for uri in uris:
-            await lease.session.ask("resources/unsubscribe", {"uri": uri})
+            await lease.session.unwatch(uri)
         lease.release()
 
 
