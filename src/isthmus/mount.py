@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from isthmus.engine.gateway import Gateway
@@ -21,7 +22,7 @@ class HttpApp:
     def __init__(self, target: Target, place: HttpPlace, settings: Settings) -> None:
         self._target = target
         self._place = place
-        self._settings = settings
+        self._settings = replace(settings, is_local=place.is_local)
         self._gateway: Gateway | None = None
         self._front: AsgiFront | None = None
 

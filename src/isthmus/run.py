@@ -61,10 +61,13 @@ class HttpPlace:
 
     @property
     def is_local(self) -> bool:
-        """Whether whoever gets in without a token is the user of this machine."""
+        """Whether whoever gets in without a token is the user of this machine.
+
+        Who is called by other names than loopback's is called by others too, through what stands in front.
+        """
         from isthmus.transports.http_front.guard import is_loopback
 
-        return self.access is None and (self.is_unix or is_loopback(self.host))
+        return self.access is None and not self.allow_hosts and (self.is_unix or is_loopback(self.host))
 
     def url(self, bound: "socket.socket") -> str:
         """What clients write to reach the listening socket, without a path."""

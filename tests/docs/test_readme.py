@@ -31,6 +31,7 @@ from tests.interop.peers import NODE, NPM_EVERYTHING
 
 BIN: Final = str(Path(sys.executable).parent)
 PATH: Final = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+REMOTE: Final = str(ROOT / "tests" / "docs" / "remote.py")
 SERVER: Final = str(ROOT / "examples" / "everything.py")
 Mode = Literal["auto", "legacy", "2026-07-28"]
 BOTH: Final[list[Mode]] = ["legacy", "2026-07-28"]
@@ -61,7 +62,7 @@ def real(text: str, *, port: int = 0, weather: str = "", sse: str = "", server: 
 @contextmanager
 def remote(eras: str) -> Iterator[str]:
     """A server elsewhere, behind a token, that speaks both eras or the modern one alone."""
-    with listening(lambda port: [sys.executable, "-m", "tests.docs.remote", eras, str(port)]) as url:
+    with listening(lambda port: [sys.executable, REMOTE, eras, str(port)]) as url:
         yield url
 
 
