@@ -1,4 +1,4 @@
-"""Clients of 2026-07-28 without a token, at a server that has sessions: who is taken for the same user, and who is not."""
+"""Clients of 2026-07-28 without a token, at a server with sessions: who counts as the same user, and who does not."""
 
 import sys
 from pathlib import Path
