@@ -25,7 +25,7 @@ run: setup
 
 test: setup
 	$(BIN)/python tests/environments/make.py
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: setup
 	$(BIN)/ruff check .
