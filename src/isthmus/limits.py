@@ -39,8 +39,8 @@ POST_IN_TURN: Final = 0.5
 
 KEEP_ALIVE_COMMENT: Final = 15.0
 """Between comments on an idle stream: half of the shortest usual idle timeout of a load balancer (30 s)."""
-SLOW_CALL: Final = 15.0
-"""How long a request may stay without any answer before its response becomes a stream that can be kept alive."""
+RESUMABLE: Final = 1.0
+"""How long a legacy call may take before its response becomes a stream that its client can resume where it was cut."""
 STOP_EOF: Final = 2.0
 """For a process to leave after its stdin closed (2026-07-28 basic/transports/stdio, Shutdown: "a reasonable time")."""
 STOP_TERM: Final = 2.0

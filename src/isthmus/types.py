@@ -115,13 +115,11 @@ class Call(ABC):
     Transports call the methods below from their readers; none of them waits and none raises.
     """
 
-    __slots__ = ("deadline", "expires", "id", "is_expired", "row", "task", "timeout")
+    __slots__ = ("deadline", "expires", "id", "is_expired", "row", "task")
 
     def __init__(self, id: int, row: Method) -> None:
         self.id = id
         self.row = row
-        self.timeout: asyncio.Timeout | None = None
-        """The deadline around the call, where it is one of asyncio's own."""
         self.deadline = 0.0
         """The deadline where `Deadlines` watches it; moved on every sign of life."""
         self.expires = 0.0
@@ -140,8 +138,6 @@ class Call(ABC):
     def extend(self, seconds: float) -> None:
         """A sign of life: the deadline is `seconds` from now, but not after `expires`."""
         self.deadline = min(asyncio.get_running_loop().time() + seconds, self.expires)
-        if self.timeout is not None and not self.timeout.expired():
-            self.timeout.reschedule(self.deadline)
 
     @abstractmethod
     def streamed(self) -> None:

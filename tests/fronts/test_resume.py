@@ -29,7 +29,8 @@ class Streaming(EchoSession):
     async def _do(self, name: str, params: Any, port: Port) -> None:
         if name == "plain":
             return
-        port.stream()
+        if name != "quiet":
+            port.stream()
         self.__dict__.setdefault("ports", {})[name] = port
         await self.release.wait()
 
@@ -172,6 +173,25 @@ def test_answers_without_a_stream_and_modern_streams_have_no_ids(kind: str) -> N
             assert not kept.tracks
             stream = await ask(client.served.port, modern_post(call("noisy", 5)))
             assert b"id:" not in stream.body.replace(b'"id":', b"") and b"retry:" not in stream.body
+
+    run(scenario)
+
+
+@both
+def test_a_call_that_takes_its_time_becomes_a_stream(kind: str) -> None:
+    """Though the back does not stream: so that it can be resumed."""
+
+    async def scenario() -> None:
+        async with client_of(kind) as client:
+            async with client.calling("quiet", 7) as peer:
+                async with asyncio.timeout(limits.KEEP_ALIVE_COMMENT / 2):  # when any call would become one
+                    assert (await peer.head())[1]["content-type"] == "text/event-stream"
+                    primer = await peer.frame()
+                assert primer is not None and primer.id is not None and primer.data == ""
+                await client.cut(peer)
+            client.session.release.set()
+            async with client.resuming(primer.id) as peer:
+                assert await to_end(peer) == [7]
 
     run(scenario)
 

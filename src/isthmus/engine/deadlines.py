@@ -24,9 +24,13 @@ class Deadlines:
 
     def watch(self, call: Call, deadline: float) -> None:
         """End the call at `deadline` on the loop's clock, unless it is forgotten or extended."""
-        call.deadline = deadline
         self._watched.add(call)
-        if deadline < self._at:
+        self.move(call, deadline)
+
+    def move(self, call: Call, deadline: float) -> None:
+        """Another deadline, which may be earlier; one that is only later may be set at the call itself."""
+        call.deadline = deadline
+        if deadline < self._at and call in self._watched:
             self._arm(deadline)
 
     def forget(self, call: Call) -> None:

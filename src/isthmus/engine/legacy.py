@@ -58,6 +58,7 @@ class LegacySession:
         self._subscribed: dict[bytes, Raw] = {}
         self._opening = asyncio.Lock()
         self.ids: Correlator[None] = Correlator()
+        self.deadlines = back.deadlines
         self.version = ASSUMED
 
     # -- the client's side ------------------------------------------------------------------------------------------
@@ -83,27 +84,27 @@ class LegacySession:
             port.answer(error_message(envelope.id, INVALID_REQUEST, why), 409)
             return
         call = self._calls[key] = LegacyCall(self, envelope, port)
-        now = asyncio.get_running_loop().time()
-        call.expires = now + self._back.limits.call_most
+        began = self.deadlines.now()
+        call.expires = began + self._back.limits.call_most
+        self.deadlines.watch(call, began + self._back.limits.call)
         try:
-            async with asyncio.timeout(self._back.limits.call) as call.timeout:
-                self._join(call)
-                await self._send(call, envelope)
-        except TimeoutError:
-            if call.is_open:
-                waited = asyncio.get_running_loop().time() - now
-                call.fail(Fault(f"{self._back.name} did not answer {call.row.name} within {waited:.0f} s."))
-                self._back.tasks.start(self._tell_cancelled(call, "The proxy's deadline passed."))
+            self._join(call)
+            await self._send(call, envelope)
         except Fault as fault:
             call.fail(fault)
         except asyncio.CancelledError:
-            if not call.is_cancelled or call.task is None or call.task.uncancel() > 0:
+            is_ours = call.is_cancelled or call.is_expired
+            if not is_ours or call.task is None or call.task.uncancel() > 0:
                 raise
+            if call.is_open:
+                waited = self.deadlines.now() - began
+                call.fail(Fault(f"{self._back.name} did not answer {call.row.name} within {waited:.0f} s."))
+                self._back.tasks.start(self._tell_cancelled(call, "The proxy's deadline passed."))
         except Exception:
             _log.exception("A call failed; this is a bug of isthmus.")
             call.fail(Fault("The proxy failed in the middle of this call. See its log."))
         finally:
-            call.timeout = None
+            self.deadlines.forget(call)
             del self._calls[key]
         if call.is_cancelled:
             port.abandon()
@@ -191,8 +192,6 @@ class LegacySession:
 
     async def _send(self, call: LegacyCall, envelope: Envelope) -> None:
         there = await self._ready()
-        if self._back.client is None or self._back.is_sse:
-            call.streamed()  # as every SDK's server does: a legacy answer may be preceded by anything, on stdio too
         text = edits.with_id(envelope, str(call.id).encode())
         try:
             await there.request(call, text)
@@ -256,6 +255,8 @@ class LegacySession:
 
     async def _ready(self) -> BackSession:
         """The open session, opened again if the back lost it."""
+        if self._there is not None and not (self._is_lost or self._is_closed or self._opening.locked()):
+            return self._there
         async with self._opening:
             if self._is_closed:
                 raise Fault("This session has ended. Start a new one with initialize.", code=INVALID_REQUEST)
@@ -310,7 +311,7 @@ class LegacySession:
         raw = edits.param(envelope, "requestId")
         key = identify(raw) if raw is not None else None
         call = self._calls.get(key) if key is not None else None
-        if call is None or not call.is_open:
+        if call is None or not call.is_open or call.is_expired:
             return
         call.is_cancelled = True
         if call.task is not None:

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Protocol
 
+from isthmus.engine.deadlines import Deadlines
 from isthmus.errors import Fault
 from isthmus.protocol import edits
 from isthmus.protocol.correlate import Correlator
@@ -17,6 +18,7 @@ class CallOwner(Protocol):
     """The session that a call belongs to."""
 
     ids: Correlator[None]
+    deadlines: Deadlines
 
     def notified(self, envelope: Envelope, call: "LegacyCall | None" = None) -> None:
         """The back sent a notification, on the stream of `call` where its transport tells."""
@@ -86,19 +88,24 @@ class LegacyCall(Call):
 
     def pause(self, most: float) -> None:
         """A question is with the client: neither deadline runs until `resume`, which comes in `most` seconds."""
-        now = asyncio.get_running_loop().time()
+        now = self._session.deadlines.now()
         if not self._questions:
             self._paused = now
         self._questions += 1
-        if self.timeout is not None and not self.timeout.expired():
-            self.timeout.reschedule(now + most)
+        self.deadline = now + most
 
     def resume(self, seconds: float) -> None:
         """The question is over; with the last one the deadlines run on, the idle one anew."""
         self._questions -= 1
         if not self._questions:
-            self.expires += asyncio.get_running_loop().time() - self._paused
-            super().extend(seconds)
+            deadlines = self._session.deadlines
+            now = deadlines.now()
+            self.expires += now - self._paused
+            deadlines.move(self, min(now + seconds, self.expires))
+
+    def expire(self) -> None:
+        if self.is_open:
+            super().expire()
 
     def streamed(self) -> None:
         self.port.stream()

@@ -137,6 +137,13 @@ class CallPort(PostPort):
         if self._replay.primes and self._wants_stream and not self._is_done:
             self._begin()
 
+    def tick(self, now: float) -> None:
+        """As any port's; and what is not answered at once becomes a stream, so that it can be resumed."""
+        is_slow = now - self._since >= limits.RESUMABLE and not self._has_begun
+        if is_slow and self._replay.primes and self._streams and not self._is_done:
+            self._begin()
+        super().tick(now)
+
     async def drain(self) -> None:
         if self._stream is not None:
             await self._stream.drain()
