@@ -99,19 +99,19 @@ class Parked:
         back: the back.
         request: the first request of the client.
         lease: the session that the call runs in.
-        digest: what the request asks for; every retry must ask for the same.
     """
 
     is_open = False
 
-    def __init__(self, back: "Back", request: ModernRequest, lease: "Lease[Opened]", digest: str) -> None:
+    def __init__(self, back: "Back", request: ModernRequest, lease: "Lease[Opened]") -> None:
         self.name = secrets.token_urlsafe(12)
         self.id = b""
         """The id of the call in its session."""
         self.task: str | None = None
         """The back's task that the call is run as, where it takes no other."""
         self.principal = request.principal or ""
-        self.digest = digest
+        self.digest = ""
+        """What the request asks for, once it is parked; every retry must ask for the same."""
         self.round = 0
         self.state = State.OPEN
         self.questions: dict[str, Question] = {}

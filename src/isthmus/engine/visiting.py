@@ -19,6 +19,7 @@ from isthmus.pool.policy import SINGLE, Key
 from isthmus.pool.pool import Lease, Pool
 from isthmus.protocol import edits
 from isthmus.protocol.crossings import modern_front
+from isthmus.protocol.exchange import State
 from isthmus.protocol.judge import ModernRequest
 from isthmus.protocol.methods import row_of
 from isthmus.protocol.names import ACKNOWLEDGED, LOG_LEVEL_KEY, SUBSCRIPTION_KEY
@@ -79,6 +80,9 @@ class Visiting:
         except Fault as fault:
             self._back.failed(fault)
             port.answer(error_message(request.envelope.id, fault.code, fault.why, fault.data), fault.status)
+        except RecursionError:
+            why = "What the client says of itself nests too deeply."
+            port.answer(error_message(request.envelope.id, INVALID_PARAMS, why), 400)
 
     def close(self) -> None:
         """Forget every parked call; its session ends with the pool."""
@@ -107,11 +111,11 @@ class Visiting:
         lease = await self._lease(request, is_exclusive=row.may_ask and may_be_asked)
         try:
             await lease.session.set_level(string(request.meta.get(LOG_LEVEL_KEY)))
-            parked = Parked(self._back, request, lease, digest(row.name, request.params) if row.may_ask else "")
+            parked = Parked(self._back, request, lease)
         except BaseException:
             lease.release()
             raise
-        parked.park = partial(self._park, parked)
+        parked.park = partial(self._park, parked, request)
         parked.again = partial(self._call, parked, request, lease.session)
         visit = Visit(request, port)
         parked.begin(visit)
@@ -119,7 +123,7 @@ class Visiting:
             for question in lease.session.take_questions():
                 parked.notify(question)
         self._call(parked, request, lease.session)
-        await _attend(parked, visit)
+        await _attend(parked, visit, [])
 
     def _call(self, parked: Parked, request: ModernRequest, opened: Opened) -> None:
         """Call the back."""
@@ -129,9 +133,12 @@ class Visiting:
         id = opened.mint()
         parked.id = str(id).encode()
         envelope = modern_front.legacy_request(request, id)
-        if self._pool.isolation == "request" and request.row.listed is not None and "cursor" not in request.params:
+        is_task = request.row.name == "tools/call" and await opened.needs_task(request.name)
+        if parked.state is State.OVER:  # the client left before anything was sent
+            parked.abandon()
+        elif self._pool.isolation == "request" and request.row.listed is not None and "cursor" not in request.params:
             parked.answer(await opened.list_all(envelope), 200)
-        elif request.row.name == "tools/call" and await opened.needs_task(request.name):
+        elif is_task:
             await _run_task(parked, envelope, opened)
         else:
             await opened.session.request(envelope, parked)
@@ -143,14 +150,13 @@ class Visiting:
             raise FrontFault('"inputResponses" must be an object of objects.', code=INVALID_PARAMS)
         self._parked.pop(parked.name)[1].cancel()
         visit = Visit(request, port)
-        for each in parked.retry(visit, answers):
-            await parked.session.answer(each)
-        await _attend(parked, visit)
+        await _attend(parked, visit, parked.retry(visit, answers))
 
-    def _park(self, parked: Parked, visit: Visit) -> None:
+    def _park(self, parked: Parked, request: ModernRequest, visit: Visit) -> None:
         """Answer the open request with the questions and a sealed state."""
         loop = asyncio.get_running_loop()
         parked.round += 1
+        parked.digest = parked.digest or digest(request.row.name, request.params)
         expires = loop.time() + self._back.limits.parked
         ticket = Ticket(parked.name, parked.round, parked.principal, parked.digest, expires)
         state = self._seal().close(ticket, secrets.token_bytes(NONCE_BYTES))
@@ -255,9 +261,11 @@ async def _run_task(parked: Parked, envelope: Envelope, opened: Opened) -> None:
     await opened.session.request(parsed(request_message(parked.id, "tasks/result", {"taskId": parked.task})), parked)
 
 
-async def _attend(parked: Parked, visit: Visit) -> None:
-    """Wait until the request is answered; a client that leaves cancels the call."""
+async def _attend(parked: Parked, visit: Visit, answers: list[Envelope]) -> None:
+    """Take the client's answers to the back and wait until the request is answered; a client that leaves cancels."""
     try:
+        for each in answers:
+            await parked.session.answer(each)
         await visit.ended
     except asyncio.CancelledError:
         parked.leave(visit)
