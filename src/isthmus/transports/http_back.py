@@ -128,7 +128,7 @@ class HttpSession:
         self._extra = b""
         self._has_session = False
         self._listening: asyncio.Task[None] | None = None
-        self._waiting: dict[int, tuple[Call, asyncio.Timeout]] = {}
+        self._waiting: dict[int, _Waiting] = {}
 
     async def initialize(self, call: Call, text: bytes) -> None:
         """Send `initialize`; the session id and the version that the answer names are sent with all that follows.
@@ -160,13 +160,12 @@ class HttpSession:
             SessionGone: the back has forgotten the session.
             BackUnavailable, BackFault: there is no answer and there will be none.
         """
+        waiting = self._waiting[call.id] = _Waiting(call, asyncio.current_task())
         try:
-            async with asyncio.timeout(None) as elsewhere:
-                self._waiting[call.id] = (call, elsewhere)
-                response = await self._client.request("POST", self._extra, text, repeatable=call.row.is_repeatable)
-                await self._read(call, response)
-        except TimeoutError:
-            if not elsewhere.expired():
+            response = await self._client.request("POST", self._extra, text, repeatable=call.row.is_repeatable)
+            await self._read(call, response)
+        except asyncio.CancelledError:
+            if not waiting.is_over or waiting.task is None or waiting.task.uncancel() > 0:
                 raise
         finally:
             del self._waiting[call.id]
@@ -278,17 +277,29 @@ class HttpSession:
 
         Servers put it there when the stream of its own request broke; the wait on that stream is over.
         """
-        call, elsewhere = self._waiting.get(answer.key, (None, None)) if isinstance(answer.key, int) else (None, None)
-        if call is None or elsewhere is None:
+        waiting = self._waiting.get(answer.key) if isinstance(answer.key, int) else None
+        if waiting is None:
             _log.info("%s answered on its GET stream what nobody waits for; it was dropped.", self._name)
-        elif not elsewhere.expired():
-            call.answered(answer, 200)
-            elsewhere.reschedule(0)
+        elif not waiting.is_over and waiting.task is not None:
+            waiting.is_over = True
+            waiting.call.answered(answer, 200)
+            waiting.task.cancel()
 
     def _refused(self, response: Response) -> BackFault:
         if response.status == 404 and self._has_session:
             return SessionGone(f"{self._name} no longer knows this session. Start a new one.")
         return BackFault(_unexpected(self._name, response))
+
+
+class _Waiting:
+    """A call whose answer is awaited; `is_over`: it came elsewhere, and the task was cancelled for it."""
+
+    __slots__ = ("call", "is_over", "task")
+
+    def __init__(self, call: Call, task: asyncio.Task[Any] | None) -> None:
+        self.call = call
+        self.task = task
+        self.is_over = False
 
 
 class _Reader:

@@ -295,7 +295,7 @@ class Handler:
         if kept is None:
             _refuse(sink, 404, INVALID_REQUEST, _NO_SESSION, lines)
             return
-        kept.used = asyncio.get_running_loop().time()
+        kept.used = self._loop.time()
         if message.kind is Kind.REQUEST:
             await self._legacy_request(kept, message, sink, streams, lines)
             return
