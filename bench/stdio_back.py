@@ -1,4 +1,7 @@
-"""A stdio MCP server without the SDK, in either era, that starts as fast as a Python can: run it with `-I -S`."""
+"""A stdio MCP server without the SDK, in either era, that starts as fast as a Python can: run it with `-I -S`.
+
+With `legacy` as its argument it knows no `server/discover`, with `modern` no `initialize`.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,9 @@ RESULTS: dict[str, dict[str, object]] = {
 
 
 def main() -> None:
+    unknown = {"legacy": "server/discover", "modern": "initialize"}
+    for era in sys.argv[1:]:
+        del RESULTS[unknown[era]]
     for line in sys.stdin.buffer:
         message = json.loads(line)
         if "id" not in message or "method" not in message:

@@ -68,6 +68,8 @@ RETRY_GET: Final = 1.0
 RETRY_MOST: Final = 30.0
 HEADS_REMEMBERED: Final = 512
 """Heads of requests or responses that are known byte for byte; a client sends a handful, and one is under 1 KiB."""
+CLIENT_REMEMBERED: Final = 2 * 1024
+"""Of what a client says of itself in each request, to be known byte for byte; what is longer is read each time."""
 POOL_IDLE: Final = 50.0
 """An idle connection to a back is closed before the usual 60 s of servers are over: none is reused as it dies."""
 POOL_CONNECTIONS: Final = 256
@@ -112,6 +114,8 @@ PARKED_KEPT: Final = 256
 """Notifications that a parked call keeps for the retry; older ones are dropped."""
 STRAY_QUESTION: Final = 30.0
 """For a question that a legacy back asks outside any call, until a call comes that it can be asked in."""
+SPARE_PAUSE: Final = 0.05
+"""Before a spare session is opened in place of one that was taken: the start of a process holds up other calls."""
 ROUNDS: Final = 16
 """Rounds of questions that one call of a legacy client may take; real servers need two or three."""
 ROUND_WAIT: Final = 0.1

@@ -4,7 +4,22 @@ from typing import Any
 
 import pytest
 
-from isthmus.pool.policy import SINGLE, Action, Bounds, Close, Grant, Isolation, Key, Open, Refuse, Slot, State, Waiter
+from isthmus.pool.policy import (
+    SINGLE,
+    Action,
+    Bounds,
+    Close,
+    Grant,
+    Isolation,
+    Key,
+    Open,
+    Refuse,
+    Slot,
+    State,
+    Waiter,
+    at_once,
+    is_quiet,
+)
 from isthmus.pool.policy import decide as _decide
 
 A, B, C = (Key(name, b"{}") for name in "abc")
@@ -244,3 +259,29 @@ def test_the_holder_of_another_s_session_is_not_named() -> None:
 def test_one_who_waited_too_long_keeps_nobody_waiting() -> None:
     mine, late, next = slot(), waiter(deadline=5), waiter(deadline=9)
     assert decide("session", (mine,), (late, next), now=6) == [Refuse(late, None), Grant(next, mine)]
+
+
+# -- what needs no decision ------------------------------------------------------------------------------------------
+
+
+def test_a_newcomer_gets_at_once_what_would_be_decided() -> None:
+    """And never before those who wait, nor where the next step is to be decided too."""
+    mine, theirs, held, coming = slot(), slot(B), slot(holder="x"), Slot(A)
+    for isolation in ALL:
+        for slots in ([], [mine], [theirs], [held], [coming], [held, mine], [theirs, mine]):
+            for is_exclusive in (True, False):
+                asks = waiter(is_exclusive=is_exclusive)
+                got = at_once(State(list(slots)), isolation, asks)
+                decided = [each for each in decide(isolation, tuple(slots), (asks,)) if isinstance(each, Grant)]
+                expected = [] if isolation == "request" else decided
+                assert ([Grant(asks, got)] if got is not None else []) == expected
+                assert at_once(State(list(slots), [waiter()]), isolation, asks) is None
+
+
+def test_what_was_given_back_changes_nothing_where_nobody_waits() -> None:
+    mine, single = slot(), slot(Key(SINGLE + "x", b"{}"))
+    for isolation in ("session", "shared"):
+        assert is_quiet(State([mine]), isolation, mine) and decide(isolation, (mine,)) == []
+        assert not is_quiet(State([mine], [waiter(B)]), isolation, mine)
+        assert not is_quiet(State([single]), isolation, single)
+    assert not is_quiet(State([mine]), "request", mine)

@@ -16,6 +16,12 @@ from tests.engine.clients import run
 A, B = Key("a", b"{}"), Key("b", b"{}")
 
 
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spares are opened at once."""
+    monkeypatch.setattr("isthmus.limits.SPARE_PAUSE", 0.0)
+
+
 class Backs:
     """The back of a pool: its sessions are numbers. `refuse` is raised at the next openings, `gate` holds them up."""
 

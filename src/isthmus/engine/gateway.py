@@ -69,8 +69,11 @@ class Gateway:
         task: asyncio.Task[None] | None = None,
     ) -> Coroutine[Any, Any, None]:
         """Take one modern request to the back and its answer to `port`; see `types.Relay`."""
-        if self.back.speaks_modern is True:
+        speaks_modern = self.back.speaks_modern
+        if speaks_modern is True:
             return modern.relay(self.back, request, port, headers, task)
+        if speaks_modern is False:
+            return self._visitors().relay(request, port)
         return self._relay(request, port, headers, task)
 
     async def _relay(

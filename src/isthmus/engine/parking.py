@@ -9,7 +9,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec import Raw
 
@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 class Visit:
     """One open request of the modern client: where its messages go, and what it said of itself."""
 
-    def __init__(self, request: ModernRequest, port: Port) -> None:
+    def __init__(self, request: ModernRequest, port: Port, capabilities: Mapping[str, Any]) -> None:
         self.port = port
         self.id: bytes = request.envelope.id or b"null"
         self.token = request.meta.get(PROGRESS_KEY)
         self.level = string(request.meta.get(LOG_LEVEL_KEY))
-        self.capabilities = modern_front.capabilities_of(request)
+        self.capabilities = capabilities
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the request is answered."""
 
@@ -92,6 +92,10 @@ class _Urls:
                 self.completed.set()
 
 
+_NO_URLS: Final = _Urls()
+"""What calls have of which no URL was demanded."""
+
+
 class Parked:
     """One call at a legacy back (`types.Port`), which may outlive the request that began it.
 
@@ -104,7 +108,8 @@ class Parked:
     is_open = False
 
     def __init__(self, back: "Back", request: ModernRequest, lease: "Lease[Opened]") -> None:
-        self.name = secrets.token_urlsafe(12)
+        self.name = ""
+        """Its name in the tickets, once it is parked."""
         self.id = b""
         """The id of the call in its session."""
         self.task: str | None = None
@@ -122,7 +127,7 @@ class Parked:
         """Called when the back is to be called again: the user has opened the URLs that it demanded."""
         self.session = lease.session.session
         self.late = 0
-        self._urls = _Urls()
+        self._urls = _NO_URLS
         self._back = back
         self._lease = lease
         self._row = request.row
@@ -184,11 +189,12 @@ class Parked:
     def answer(self, message: bytes, status: int) -> None:
         """The back's final answer, or why there is none."""
         self.questions.clear()
-        demand = parsed(message)
-        if self._visit is not None and self._row.may_ask and error_code(demand) == modern_front.URL_REQUIRED:
-            if self._demand_urls(demand, self._visit):
-                return
-            message = error_message(self.id, **modern_front.MISSING_URL)
+        if self._visit is not None and self._row.may_ask and modern_front.may_demand_urls(message):
+            demand = parsed(message)
+            if error_code(demand) == modern_front.URL_REQUIRED:
+                if self._demand_urls(demand, self._visit):
+                    return
+                message = error_message(self.id, **modern_front.MISSING_URL)
         self._release()
         self._final = message, status
         if self._move(Event.FINISHED) is Do.GIVE:
@@ -245,6 +251,7 @@ class Parked:
         demanded = modern_front.urls_of(demand)
         if not demanded or not modern_front.can_open_urls(visit.capabilities):
             return False
+        self._urls = _Urls()
         self._urls.demand(id for id, _ in demanded)
         self._lease.session.listeners.append(self._urls.hear)
         for _, params in demanded:
@@ -262,7 +269,7 @@ class Parked:
         if self.state is State.OVER:
             return
         self._lease.session.listeners.remove(self._urls.hear)
-        self._urls = _Urls()
+        self._urls = _NO_URLS
         self.again()
 
     def _release(self) -> None:

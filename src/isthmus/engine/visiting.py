@@ -22,7 +22,7 @@ from isthmus.protocol.crossings import modern_front
 from isthmus.protocol.exchange import State
 from isthmus.protocol.judge import ModernRequest
 from isthmus.protocol.methods import row_of
-from isthmus.protocol.names import ACKNOWLEDGED, LOG_LEVEL_KEY, SUBSCRIPTION_KEY
+from isthmus.protocol.names import ACKNOWLEDGED, CAPABILITIES_KEY, CLIENT_INFO_KEY, LOG_LEVEL_KEY, SUBSCRIPTION_KEY
 from isthmus.protocol.parking import NONCE_BYTES, Seal, Ticket, digest
 from isthmus.protocol.subscriptions import closing_message
 from isthmus.protocol.versions import Era
@@ -62,6 +62,7 @@ class Visiting:
         self._pool = pool
         self._parked: dict[str, tuple[Parked, asyncio.TimerHandle]] = {}
         self._sealing: Seal | None = None
+        self._known: dict[tuple[bytes, bytes], tuple[dict[str, Any], bytes]] = {}
 
     async def relay(self, request: ModernRequest, port: Port) -> None:
         """Take one modern request to the back and its answer to `port`; cancelling cancels it there."""
@@ -93,9 +94,21 @@ class Visiting:
     # -- sessions ---------------------------------------------------------------------------------------------------
 
     async def _lease(self, request: ModernRequest, *, is_exclusive: bool) -> Lease[Opened]:
-        key = Key(request.principal or self._anonymous(), encode(modern_front.initialize_params(request)))
+        key = Key(request.principal or self._anonymous(), self._read(request)[1])
         label = f"{request.row.name} {request.name or ''}".strip()
         return await self._pool.lease(key, label, is_exclusive=is_exclusive, wait=self._back.limits.call)
+
+    def _read(self, request: ModernRequest) -> tuple[dict[str, Any], bytes]:
+        """A client's capabilities, and what a back is told of it; the same few come again and again."""
+        said = bytes(request.meta[CAPABILITIES_KEY]), bytes(request.meta.get(CLIENT_INFO_KEY, b""))
+        known = self._known.get(said)
+        if known is None:
+            known = modern_front.capabilities_of(request), encode(modern_front.initialize_params(request))
+            if len(self._known) >= limits.HEADS_REMEMBERED:
+                self._known.clear()
+            if sum(map(len, said)) <= limits.CLIENT_REMEMBERED:
+                self._known[said] = known
+        return known
 
     def _anonymous(self) -> str:
         """Who a client is that nobody knows: with all others the local user, or nobody else."""
@@ -105,7 +118,7 @@ class Visiting:
 
     async def _begin(self, request: ModernRequest, port: Port) -> None:
         row, wants_logs = request.row, LOG_LEVEL_KEY in request.meta
-        may_be_asked = wants_logs or modern_front.can_be_asked(modern_front.capabilities_of(request))
+        may_be_asked = wants_logs or modern_front.can_be_asked(self._read(request)[0])
         # in a session of all clients a call that shares it could be taken for the one that is asked
         may_be_asked |= self._pool.isolation == "shared"
         lease = await self._lease(request, is_exclusive=row.may_ask and may_be_asked)
@@ -117,7 +130,7 @@ class Visiting:
             raise
         parked.park = partial(self._park, parked, request)
         parked.again = partial(self._call, parked, request, lease.session)
-        visit = Visit(request, port)
+        visit = Visit(request, port, self._read(request)[0])
         parked.begin(visit)
         if row.may_ask and lease.is_exclusive:
             for question in lease.session.take_questions():
@@ -149,13 +162,14 @@ class Visiting:
         if answers is None:
             raise FrontFault('"inputResponses" must be an object of objects.', code=INVALID_PARAMS)
         self._parked.pop(parked.name)[1].cancel()
-        visit = Visit(request, port)
+        visit = Visit(request, port, self._read(request)[0])
         await _attend(parked, visit, parked.retry(visit, answers))
 
     def _park(self, parked: Parked, request: ModernRequest, visit: Visit) -> None:
         """Answer the open request with the questions and a sealed state."""
         loop = asyncio.get_running_loop()
         parked.round += 1
+        parked.name = parked.name or secrets.token_urlsafe(12)
         parked.digest = parked.digest or digest(request.row.name, request.params)
         expires = loop.time() + self._back.limits.parked
         ticket = Ticket(parked.name, parked.round, parked.principal, parked.digest, expires)

@@ -108,6 +108,21 @@ class Refuse(NamedTuple):
 Action = Grant | Open | Close | Refuse
 
 
+def at_once(state: State, isolation: Isolation, asks: Waiter) -> Slot | None:
+    """The session that a newcomer can have with nothing else to be decided: nobody waits, and an open one fits."""
+    if isolation == "request" or state.waiters:
+        return None
+    for slot in state.slots:
+        if slot.is_open and (isolation == "shared" or slot.key == asks.key) and _fits(slot, asks, {}):
+            return slot
+    return None
+
+
+def is_quiet(state: State, isolation: Isolation, slot: Slot) -> bool:
+    """Whether nothing is to be decided when a session is given back, before it has been idle too long."""
+    return isolation != "request" and not state.waiters and not slot.key.is_single
+
+
 def decide(state: State, isolation: Isolation, bounds: Bounds, now: float) -> list[Action]:
     """What is to be done, in this order.
 

@@ -4,8 +4,22 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
+from isthmus import limits
 from isthmus.errors import BackUnavailable, Fault
-from isthmus.pool.policy import Bounds, Close, Grant, Isolation, Key, Open, Slot, State, Waiter, decide
+from isthmus.pool.policy import (
+    Bounds,
+    Close,
+    Grant,
+    Isolation,
+    Key,
+    Open,
+    Slot,
+    State,
+    Waiter,
+    at_once,
+    decide,
+    is_quiet,
+)
 
 S = TypeVar("S")
 
@@ -57,6 +71,7 @@ class Pool(Generic[S]):
         self._sessions: dict[Slot, S] = {}
         self._futures: dict[Waiter, asyncio.Future[Lease[S]]] = {}
         self._now = asyncio.get_running_loop().time
+        self._ending: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
 
@@ -75,6 +90,9 @@ class Pool(Generic[S]):
         if self._is_closed:
             raise BackUnavailable("The proxy is about to stop.")
         waiter = Waiter(key, label, is_exclusive or self.isolation == "request", self._now() + wait)
+        slot = at_once(self._state, self.isolation, waiter)
+        if slot is not None:
+            return self._take(waiter, slot)
         future: asyncio.Future[Lease[S]] = asyncio.get_running_loop().create_future()
         self._futures[waiter] = future
         self._state.waiters.append(waiter)
@@ -100,7 +118,8 @@ class Pool(Generic[S]):
         else:
             slot.sharers -= 1
         slot.idle_since = self._now()
-        self._step()
+        if self._timer is None or not is_quiet(self._state, self.isolation, slot):
+            self._step()
 
     async def close(self) -> None:
         """End every session; whoever waits is refused."""
@@ -111,7 +130,7 @@ class Pool(Generic[S]):
             self._refuse(waiter, BackUnavailable("The proxy is about to stop."))
         sessions, self._sessions = list(self._sessions.values()), {}
         self._state.slots.clear()
-        await asyncio.gather(*(self._end(session) for session in sessions), return_exceptions=True)
+        await asyncio.gather(*(self._end(session) for session in sessions), *self._ending, return_exceptions=True)
 
     def __len__(self) -> int:
         return len(self._state.slots)
@@ -141,14 +160,17 @@ class Pool(Generic[S]):
             elif isinstance(action, Open):
                 slot = Slot(action.key)
                 self._state.slots.append(slot)
-                self._start(self._open(slot))
+                is_ahead = all(each.key != action.key for each in self._state.waiters)
+                self._start(self._open(slot, limits.SPARE_PAUSE if is_ahead else 0.0))
             elif isinstance(action, Close):
                 self._state.slots.remove(action.slot)
                 if not action.slot.uses:  # a spare that nobody came for
                     self._state.keys.pop(action.slot.key, None)
                 session = self._sessions.pop(action.slot, None)
                 if session is not None:
-                    self._start(self._ended(session))
+                    ending = self._start(self._ended(session))
+                    self._ending.add(ending)
+                    ending.add_done_callback(self._ending.discard)
             else:
                 held = f" It is held by {action.holder}." if action.holder else ""
                 why = f"No session was free for {action.waiter.label} in time.{held} Try again."
@@ -157,6 +179,9 @@ class Pool(Generic[S]):
 
     def _grant(self, waiter: Waiter, slot: Slot) -> None:
         self._state.waiters.remove(waiter)
+        self._futures[waiter].set_result(self._take(waiter, slot))
+
+    def _take(self, waiter: Waiter, slot: Slot) -> Lease[S]:
         if waiter.is_exclusive:
             slot.holder = waiter.label
         else:
@@ -166,7 +191,7 @@ class Pool(Generic[S]):
             self._state.keys[slot.key] = None
         if len(self._state.keys) > self._bounds.most:
             del self._state.keys[next(iter(self._state.keys))]
-        self._futures[waiter].set_result(Lease(self, slot, self._sessions[slot], waiter.is_exclusive))
+        return Lease(self, slot, self._sessions[slot], waiter.is_exclusive)
 
     def _refuse(self, waiter: Waiter, fault: Fault) -> None:
         self._state.waiters.remove(waiter)
@@ -174,8 +199,10 @@ class Pool(Generic[S]):
         if not future.done():
             future.set_exception(fault)
 
-    async def _open(self, slot: Slot) -> None:
+    async def _open(self, slot: Slot, pause: float) -> None:
         try:
+            if pause and self.isolation == "request":
+                await asyncio.sleep(pause)
             session = await self._connect(slot.key)
         except Fault as fault:
             self._failed(slot, fault)

@@ -220,6 +220,11 @@ def can_open_urls(capabilities: Mapping[str, Any]) -> bool:
     return isinstance(declared, dict) and "url" in declared
 
 
+def may_demand_urls(message: bytes) -> bool:
+    """Whether an answer is worth being opened for `URL_REQUIRED`, which few are."""
+    return b'"error"' in message and b"32042" in message
+
+
 def urls_of(answer: Envelope) -> list[tuple[str, Members]]:
     """The URL elicitations that a `-32042` demands: `elicitationId` and opened parameters of each."""
     error = open_object(answer.members["error"])
