@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 HTTP ?= 127.0.0.1:8080
 
-.PHONY: setup run test check bench clean wheel-check
+.PHONY: setup run test check matrix bench clean wheel-check
 
 setup: .venv/.ready
 
@@ -34,6 +34,11 @@ check: setup
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python tools/check_sizes.py
 	$(BIN)/python tools/check_purity.py
+
+# Every behaviour over every pair of transports and eras; writes docs/compatibility.md.
+matrix: setup
+	$(BIN)/python tests/environments/make.py legacy
+	$(BIN)/python -m tests.matrix --write
 
 wheel-check: setup
 	$(BIN)/python tools/check_wheel.py
