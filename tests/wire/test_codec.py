@@ -111,3 +111,9 @@ def test_the_pieces() -> None:
         "jsonrpc": "2.0",
         "error": {"code": -32700, "message": "é", "data": {"a": 1}},
     }
+
+
+def test_integers_have_no_bound() -> None:
+    """Python refuses to make one of more than 4,300 digits; a peer must not learn that the hard way."""
+    assert decode(b"1" * 4000) == int("1" * 4000)
+    assert decode(b"[" + b"1" * 5000 + b"]") == [float("inf")]

@@ -131,7 +131,9 @@ class LeasingSession:
                 await self._run(key, envelope, port, await self._long_lived())
                 return
             fresh, self._fresh = self._fresh, None
-            lease = fresh or await self._lease(f"{envelope.method} {_name(envelope)}".strip())
+            lease = fresh or await self._lease(
+                f"{envelope.method} {_name(envelope)}".strip(), is_exclusive=row_of(envelope.method).may_ask
+            )
             try:
                 await self._run(key, envelope, port, lease.session)
             finally:
@@ -178,8 +180,7 @@ class LeasingSession:
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
-    async def _lease(self, label: str) -> Lease[Opened]:
-        is_exclusive = label not in ("initialize", "companion")
+    async def _lease(self, label: str, *, is_exclusive: bool = False) -> Lease[Opened]:
         return await self._pool.lease(self._key, label, is_exclusive=is_exclusive, wait=self._back.limits.call)
 
     async def _run(self, key: int | str, envelope: Envelope, port: Port, opened: Opened) -> None:

@@ -12,6 +12,7 @@ from isthmus.pool.policy import Bounds, Isolation, Key
 from isthmus.pool.pool import Pool
 from isthmus.protocol import edits
 from isthmus.protocol.correlate import Correlator
+from isthmus.protocol.crossings import modern_front
 from isthmus.protocol.methods import row_of
 from isthmus.protocol.names import INITIALIZED
 from isthmus.wire.codec import close_object, open_object, parse, string
@@ -65,6 +66,12 @@ class Opened:
         """
         answer = parsed(await self.session.open(parsed(request_message(b"0", "initialize", Raw(params)))))
         self.initialized = open_object(answer.members["result"]) or {}
+        bare = modern_front.without_urls(params, string(self.initialized.get("protocolVersion")))
+        if bare is not None:
+            await self.session.close()
+            self.session = LegacySession(self._back, self)
+            await self.open(bare)
+            return
         await self.session.notify(parsed(notification_message(INITIALIZED)))
 
     async def ask(self, method: str, params: "dict[str, Any]") -> Envelope:

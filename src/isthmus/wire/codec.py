@@ -26,6 +26,7 @@ _encode: Final = msgspec.json.Encoder().encode
 _INTEGER: Final = re.compile(rb"-?(?:0|[1-9][0-9]*)\Z")
 _methods: Final[dict[bytes, str]] = {}
 _METHODS_KEPT: Final = 128
+_DIGITS: Final = 4300
 _NULL: Final = Raw(b"null")
 _BRACE: Final = ord("{")
 _REFUSED: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
@@ -69,7 +70,12 @@ def decode(raw: Raw | bytes) -> Any:
     try:
         return msgspec.json.decode(raw)
     except _REFUSED:
-        return json.loads(bytes(raw))
+        return json.loads(bytes(raw), parse_int=_whole)
+
+
+def _whole(digits: str) -> int | float:
+    """An integer, as long as Python makes one of its digits; beyond that it is only known to be large."""
+    return int(digits) if len(digits) < _DIGITS else float(digits)
 
 
 def string(raw: Raw | bytes | None) -> str | None:

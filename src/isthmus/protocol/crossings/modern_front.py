@@ -214,6 +214,31 @@ def read_answers(request: ModernRequest) -> dict[str, Raw] | None:
     return dict(answers)
 
 
+def without_urls(params: bytes, version: str | None) -> bytes | None:
+    """The parameters to initialize a back with again that reads `elicitation` without a form as one with it.
+
+    Before 2025-11-25 the capability had no members, so that any of it meant forms.
+
+    Args:
+        params: what it was initialized with.
+        version: the revision that it answered.
+
+    Returns:
+        None where nothing was misread.
+    """
+    if version is None or version >= LEGACY[-1]:
+        return None
+    said = decode(params)
+    capabilities = said.get("capabilities") if isinstance(said, dict) else None
+    if not isinstance(capabilities, dict):
+        return None
+    declared = capabilities.get("elicitation")
+    if not isinstance(declared, dict) or not declared or "form" in declared:
+        return None
+    kept = {name: value for name, value in capabilities.items() if name != "elicitation"}
+    return encode(said | {"capabilities": kept})
+
+
 def can_open_urls(capabilities: Mapping[str, Any]) -> bool:
     """Whether a client with these capabilities can be asked to open a URL."""
     declared = capabilities.get("elicitation")
