@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,9 @@ def tool(**more: Any) -> Callable[[Tool], Tool]:
 
 
 def note(path: str) -> None:
-    """Say something that outlives this process."""
-    Path(path).write_text("cancelled", encoding="utf-8")
+    """Say something that outlives this process, to who waits for it."""
+    with suppress(FileNotFoundError):
+        Path(path).write_text("cancelled", encoding="utf-8")
 
 
 def text(said: Any) -> Json:
