@@ -8,6 +8,7 @@ import pytest
 
 from isthmus import limits
 from isthmus.limits import Limits
+from isthmus.transports.http_front.protocol import FrontProtocol
 
 from .raw import MODERN, ask, call, connected, http, is_served, modern_post
 from .shells import SHELLS, run, shell, until
@@ -311,5 +312,27 @@ def test_other_forms_of_a_target(kind: str) -> None:
             assert (await peer.ask(whole)).status == 200
             assert (await peer.ask(http("GET", path="/other"))).status == 404
             assert (await peer.ask(http("OPTIONS", path="*"))).status == 404
+
+    run(scenario)
+
+
+@ours
+def test_what_is_said_at_once_is_an_event_a_write(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The head with the first, the end with the last: some clients lose progress that they read with the answer."""
+    written: list[bytes] = []
+    uncork = FrontProtocol.uncork
+
+    def remember(self: FrontProtocol) -> None:
+        written.extend([self._held] if self._held else [])
+        uncork(self)
+
+    monkeypatch.setattr(FrontProtocol, "uncork", remember)
+
+    async def scenario() -> None:
+        async with shell(kind) as served:
+            response = await ask(served.port, modern_post(call("noisy")))
+            assert [each.get("params", {}).get("progress") for each in response.events] == [1, 2, None]
+        assert [text.count(b"data: ") for text in written] == [1, 1, 1]
+        assert written[0].startswith(b"HTTP/1.1 200") and written[-1].endswith(b"0\r\n\r\n")
 
     run(scenario)

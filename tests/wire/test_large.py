@@ -8,7 +8,7 @@ import pytest
 from isthmus.protocol.edits import ServerInfo, with_id, with_server_info
 from isthmus.wire.codec import parse
 from isthmus.wire.envelope import Envelope
-from isthmus.wire.lines import LineSplitter
+from isthmus.wire.lines import LineSplitter, framed
 from isthmus.wire.sse import EventParser, write_event
 
 SIZE = 8_000_000
@@ -56,6 +56,7 @@ def read_line() -> None:
         (read_event, 2.3),
         (read_line, 2.3),
         (lambda: write_event(TEXT, b"1"), 0.1),
+        (lambda: framed(TEXT), 0.1),
     ],
 )
 def test_a_large_message_is_copied_as_seldom_as_possible(work: Callable[[], object], most: float) -> None:
@@ -64,3 +65,4 @@ def test_a_large_message_is_copied_as_seldom_as_possible(work: Callable[[], obje
 
 def test_a_frame_in_pieces_is_the_same() -> None:
     assert b"".join(write_event(TEXT, b"1")) == b"event: message\nid: 1\ndata: " + TEXT + b"\n\n"
+    assert b"".join(framed(TEXT)) == TEXT + b"\n"

@@ -42,12 +42,11 @@ from isthmus.limits import (
 )
 from isthmus.transports.channel import Listener
 from isthmus.transports.child import Group, spawn
-from isthmus.transports.cork import LineWriter
 from isthmus.transports.launch import Launch
 from isthmus.transports.watchdog import Watchdog
 from isthmus.wire.codec import parse
 from isthmus.wire.envelope import Envelope, Malformed
-from isthmus.wire.lines import LineSplitter, TooLong
+from isthmus.wire.lines import LineSplitter, TooLong, framed
 
 _POLL: Final = 0.02
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
@@ -75,7 +74,6 @@ class Process(asyncio.SubprocessProtocol):
         self._stderr = _Stderr(self._log)
         self._transport: asyncio.SubprocessTransport | None = None
         self._stdin: asyncio.WriteTransport | None = None
-        self._lines_in: LineWriter | None = None
         self._stdout: asyncio.ReadTransport | None = None
         self._open = {0, 1, 2}
         self._room = asyncio.Event()
@@ -125,13 +123,14 @@ class Process(asyncio.SubprocessProtocol):
         Raises:
             BackUnavailable: the process is ending, or `limits.STDIN_QUEUE` bytes wait for it to read; nothing was sent.
         """
-        if not self._alive or self._lines_in is None:
+        if not self._alive or self._stdin is None:
             raise BackUnavailable(self._why or f"The back {self.name!r} has just ended; call again.")
-        if self._lines_in.waiting + len(message) > STDIN_QUEUE:
+        if self._stdin.get_write_buffer_size() + len(message) > STDIN_QUEUE:
             raise BackUnavailable(
                 f"The back {self.name!r} reads nothing, {STDIN_QUEUE // MIB} MiB wait for it; call later or restart it."
             )
-        self._lines_in.write(message)
+        for piece in framed(message):
+            self._stdin.write(piece)
 
     async def drain(self) -> None:
         """Wait until less than a MiB waits to be read by the process, or it ends.
@@ -190,7 +189,6 @@ class Process(asyncio.SubprocessProtocol):
         self._transport = cast(asyncio.SubprocessTransport, transport)
         self.pid = self._transport.get_pid()
         self._stdin = cast(asyncio.WriteTransport, self._transport.get_pipe_transport(0))
-        self._lines_in = LineWriter(self._stdin)
         if not self._stdin.is_closing():  # a child may be dead by now
             self._stdin.set_write_buffer_limits(high=MIB, low=MIB // 2)
         self._stdout = cast(asyncio.ReadTransport, self._transport.get_pipe_transport(1))
@@ -314,8 +312,6 @@ class Process(asyncio.SubprocessProtocol):
             self._room.set()
             self._rungs = _rungs()
             self._deadline = self._loop.time() + STOP_EOF
-            if self._lines_in is not None:
-                self._lines_in.uncork()
             self._stdin.close()
             if not self._stdout.is_closing():
                 self._stdout.resume_reading()

@@ -15,14 +15,13 @@ from typing import Any, Final, Protocol
 
 from isthmus import limits
 from isthmus.transports.channel_front import ChannelFront
-from isthmus.transports.cork import LineWriter
 from isthmus.types import Relay
 from isthmus.wire.codec import parse
 from isthmus.wire.envelope import (
     INVALID_REQUEST,
     Malformed,
 )
-from isthmus.wire.lines import LineSplitter, TooLong
+from isthmus.wire.lines import LineSplitter, TooLong, framed
 
 _READ: Final = 256 * 1024
 
@@ -53,7 +52,6 @@ class Output:
         self._is_over = False
         self._is_holding = False
         self._transport: asyncio.WriteTransport | None = None
-        self._lines: LineWriter | None = None
         self._paused: asyncio.Future[None] | None = None
         self._unread = 0
         self._look: asyncio.TimerHandle | None = None
@@ -69,19 +67,20 @@ class Output:
                 lambda: _Flow(self), os.fdopen(self._fd, "wb", 0)
             )
             transport.set_write_buffer_limits(high=limits.MIB)
-            self._transport, self._lines = transport, LineWriter(transport)
+            self._transport = transport
 
     def write(self, message: bytes) -> None:
         """One message."""
         if self._is_over:
             return
-        if self._lines is None:
+        if self._transport is None:
             self._write_directly(message)
             return
-        self._lines.write(message)
+        for piece in framed(message):
+            self._transport.write(piece)
         if self._paused is not None:
             self._unread += len(message) + 1
-            waiting = self._lines.waiting
+            waiting = self._transport.get_write_buffer_size()
             if waiting > limits.CHANNEL_UNREAD:
                 self._give_up(f"{limits.CHANNEL_UNREAD // limits.MIB} MiB wait for it")
             elif waiting > limits.STDIN_QUEUE and not self._is_holding:
@@ -95,10 +94,9 @@ class Output:
 
     async def close(self) -> None:
         """Write out what waits, as long as the client reads on, and close."""
-        transport, lines = self._transport, self._lines
-        if transport is None or lines is None or transport.is_closing():
+        transport = self._transport
+        if transport is None or transport.is_closing():
             return
-        lines.uncork()
         transport.set_write_buffer_limits(high=0)  # so that the flow resumes when all is written
         while self._paused is not None and not self._is_over:
             waiting = transport.get_write_buffer_size()
@@ -147,13 +145,13 @@ class Output:
             self.fail()
 
     def _watch(self) -> None:
-        if self._lines is not None:
-            self._unread = self._lines.waiting
+        if self._transport is not None:
+            self._unread = self._transport.get_write_buffer_size()
             self._look = asyncio.get_running_loop().call_later(limits.WRITE_STALLED, self._check)
 
     def _check(self) -> None:
         """Give the client up unless it has read something since `_watch`; `_unread` grew by what was written since."""
-        if self._lines is not None and self._lines.waiting < self._unread:
+        if self._transport is not None and self._transport.get_write_buffer_size() < self._unread:
             self._watch()
         else:
             self._give_up(f"it has read nothing for {limits.WRITE_STALLED:.0f} s")

@@ -6,6 +6,13 @@ lets parsers do so; .NET programs write one).
 
 from typing import Final
 
+from isthmus.limits import TOGETHER
+
+
+def framed(message: bytes) -> tuple[bytes, ...]:
+    """A message as a line, in pieces to be written one after the other: what is large is not copied for its frame."""
+    return (message + b"\n",) if len(message) < TOGETHER else (message, b"\n")
+
 
 class TooLong:
     """Stands in the place of a line that passed the bound; its text is gone."""

@@ -32,6 +32,7 @@ _STOPPING: Final = (503, "The proxy is stopping. Try again later.")
 _log: Final = logging.getLogger("isthmus.front")
 _STATUS_LINE: Final = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n".encode() for each in HTTPStatus}
 _CHUNK_END: Final = b"\r\n"
+_EVENT_ENDS: Final = (b"\n\n\r\n", b"\n\n")
 _LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
@@ -257,10 +258,8 @@ class FrontProtocol(asyncio.Protocol):
         length = b"" if status in (204, 304) else b"Content-Length: %d\r\n" % len(body)
         ending = b"\r\n" if self._keeps_alive else b"Connection: close\r\n\r\n"
         head = b"%b%b%b%b%b" % (_STATUS_LINE[status], self._front.date_line, lines, length, ending)
-        if self._is_head_only:
-            self._hold(head)
-        elif len(body) < limits.TOGETHER:
-            self._hold(head + body)
+        if self._is_head_only or len(body) < limits.TOGETHER:
+            self._hold(head if self._is_head_only else head + body)
         else:
             self.uncork()
             self._transport.write(head)
@@ -291,9 +290,8 @@ class FrontProtocol(asyncio.Protocol):
             self._keeps_alive = False
             framing = b"Connection: close\r\n\r\n"
         else:
-            framing = (
-                b"Transfer-Encoding: chunked\r\n" + (b"" if self._keeps_alive else b"Connection: close\r\n") + b"\r\n"
-            )
+            ending = b"\r\n" if self._keeps_alive else b"Connection: close\r\n\r\n"
+            framing = b"Transfer-Encoding: chunked\r\n" + ending
         self._hold(_STATUS_LINE[status] + self._front.date_line + lines + framing)
 
     def write(self, *pieces: bytes) -> None:
@@ -308,10 +306,12 @@ class FrontProtocol(asyncio.Protocol):
                 return
         if not self._is_http_1_0:
             pieces = (b"%x\r\n" % size, *pieces, _CHUNK_END)
+        # One event a write: there are clients that lose the progress which they read together with the answer.
+        if size >= limits.TOGETHER or self._held.endswith(_EVENT_ENDS):
+            self.uncork()
         if size < limits.TOGETHER:
             self._hold(b"".join(pieces))
             return
-        self.uncork()
         for piece in pieces:
             self._transport.write(piece)
 
