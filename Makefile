@@ -46,6 +46,7 @@ wheel-check: setup
 bench: setup
 	$(BIN)/python bench/run.py
 	$(BIN)/python bench/startup.py
+	$(BIN)/python bench/crossings.py
 	$(BIN)/python bench/paths.py
 
 clean:
