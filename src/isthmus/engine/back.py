@@ -31,7 +31,7 @@ from isthmus.transports.target import ChannelTarget, HttpTarget, Target
 from isthmus.transports.watchdog import Watchdog
 from isthmus.types import Collect
 from isthmus.version import __version__
-from isthmus.wire.codec import decode, open_object
+from isthmus.wire.codec import close_object, decode, open_object
 from isthmus.wire.envelope import INTERNAL_ERROR, METHOD_NOT_FOUND, Envelope, request_message
 from isthmus.wire.headers import encode_value
 
@@ -81,6 +81,7 @@ class Back:
         """Whether the back is known to have only HTTP+SSE."""
         self._may_be_sse = False
         self._probing = asyncio.Lock()
+        self._discovered: tuple[float, bytes] | None = None
         self._lines: dict[tuple[str, str, str | None], bytes] = {}
         if isinstance(target, HttpTarget):
             self.client = HttpClient(target.url, name=target.name, headers=target.headers, limits=self.limits)
@@ -216,7 +217,7 @@ class Back:
                 return
 
     async def discover(self, meta: dict[str, Raw]) -> Envelope:
-        """The back's answer to `server/discover`.
+        """The back's answer to `server/discover`; a public one is good for everybody as long as the back says.
 
         Args:
             meta: the `_meta` of the request.
@@ -225,6 +226,8 @@ class Back:
             WrongEra: the back is legacy.
             BackUnavailable, BackFault: it can't be asked.
         """
+        if self._discovered is not None and self.deadlines.now() < self._discovered[0]:
+            return edits.reopen(self._discovered[1])
         request = make_modern("server/discover", meta)
         call = Collect(self.ids.mint(), request.row)
         async with asyncio.timeout(self.limits.call):
@@ -237,6 +240,9 @@ class Back:
         if call.answer is None:
             raise BackFault(f"{self.name} gave no answer to server/discover. Try again.")
         self.has_answered = True
+        fresh = edits.public_for(call.answer)
+        if fresh > 0:
+            self._discovered = self.deadlines.now() + fresh, close_object(call.answer.members)
         return call.answer
 
     def _discover(self, meta: dict[str, Any]) -> tuple[Collect, bytes]:

@@ -29,6 +29,8 @@ from isthmus.wire.envelope import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from msgspec import Raw
 
     from isthmus.engine.back import Back
@@ -60,6 +62,10 @@ class LegacySession:
         self.ids: Correlator[None] = Correlator()
         self.deadlines = back.deadlines
         self.version = ASSUMED
+        self.on_lost: Callable[[], object] | None = None
+        """Called when the back's session has ended by itself."""
+        self.on_missed: Callable[[], object] | None = None
+        """Called when what belongs to no call may have been missed."""
 
     # -- the client's side ------------------------------------------------------------------------------------------
 
@@ -175,6 +181,21 @@ class LegacySession:
         for id, question in self._questions:
             self._end_question(id)
             self._port_of(question).notify(notification_message(CANCELLED, {"requestId": id, "reason": why}))
+        if self.on_lost is not None and not self._is_closed:
+            self.on_lost()
+
+    def missed(self) -> None:
+        """The stream for what belongs to no call was interrupted; what was said meanwhile is lost."""
+        if self.on_missed is not None:
+            self.on_missed()
+
+    async def reopen(self) -> None:
+        """Open the back's session again, if it was lost.
+
+        Raises:
+            Fault: it can't be.
+        """
+        await self._ready()
 
     def remember(self, envelope: Envelope) -> None:
         """The back accepted a request that a process replacing it must hear again."""
@@ -192,6 +213,8 @@ class LegacySession:
 
     async def _send(self, call: LegacyCall, envelope: Envelope) -> None:
         there = await self._ready()
+        if self._back.client is None or self._back.is_sse:
+            call.streamed()  # as every SDK's server does: a legacy answer may be preceded by anything, on stdio too
         text = edits.with_id(envelope, str(call.id).encode())
         try:
             await there.request(call, text)

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import Counter, deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Raw
 
 from isthmus import limits
 from isthmus.engine.legacy import LegacySession
+from isthmus.errors import Fault
 from isthmus.pool.policy import Bounds, Isolation, Key
 from isthmus.pool.pool import Pool
 from isthmus.protocol import edits
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from isthmus.engine.back import Back
 
 
+_LISTED: Final = ("tools", "prompts", "resources")
+
+
 class Opened:
     """An open session with a legacy back (`types.Strays` for what belongs to no call in it).
 
@@ -46,7 +50,7 @@ class Opened:
         self.mint = Correlator[None]().mint
         """The next id for a request in this session."""
         self._back = back
-        self.session = LegacySession(back, self)
+        self.session = self._session()
         self.initialized: Members = {}
         self.level: str | None = None
         self._task_tools: frozenset[str] | None = None
@@ -69,10 +73,42 @@ class Opened:
         bare = modern_front.without_urls(params, string(self.initialized.get("protocolVersion")))
         if bare is not None:
             await self.session.close()
-            self.session = LegacySession(self._back, self)
+            self.session = self._session()
             await self.open(bare)
             return
         await self.session.notify(parsed(notification_message(INITIALIZED)))
+
+    def _session(self) -> LegacySession:
+        session = LegacySession(self._back, self)
+        session.on_lost, session.on_missed = self._lost, self._announce
+        return session
+
+    def _lost(self) -> None:
+        """Who listens doesn't wait for the next call to open the session again."""
+        if self.listeners:
+            self._back.tasks.start(self._reopen())
+
+    async def _reopen(self) -> None:
+        wait = limits.RETRY_GET
+        while self.listeners:
+            try:
+                async with asyncio.timeout(self._back.limits.call):
+                    await self.session.reopen()
+            except (Fault, TimeoutError):
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, limits.RETRY_MOST)
+            else:
+                self._announce()
+                return
+
+    def _announce(self) -> None:
+        """Nobody knows what changed meanwhile: each kind of change is announced once to those who listen for it."""
+        said = [
+            notification_message(f"notifications/{kind}/list_changed") for kind in ("tools", "prompts", "resources")
+        ]
+        said += [notification_message("notifications/resources/updated", {"uri": uri}) for uri in self._watched]
+        for message in said:
+            self.notify(message)
 
     async def ask(self, method: str, params: "dict[str, Any]") -> Envelope:
         """The back's answer to a request of the proxy's own."""

@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from isthmus.protocol.names import PROGRESS_KEY, SERVER_INFO_KEY, SUBSCRIPTION_KEY
 from isthmus.protocol.param_headers import ANNOTATION, Mirrored, read_schema
-from isthmus.wire.codec import close_object, decode, encode, identify, open_object, string
+from isthmus.wire.codec import close_object, decode, encode, identify, open_object, parse, string
 from isthmus.wire.envelope import Envelope, Members
 from isthmus.wire.scan import ScanError, scan_items
 
@@ -128,6 +128,22 @@ def set_progress_token(envelope: Envelope, token: int) -> None:
     if params is not None and meta is not None and PROGRESS_KEY in meta:
         meta[PROGRESS_KEY] = Raw(b"%d" % token)
         _put(envelope, "params", params, meta)
+
+
+def public_for(envelope: Envelope) -> float:
+    """How many seconds an answer is good for everybody (2026-07-28 server/utilities/caching); 0 where it is not."""
+    result = _result(envelope)
+    if result is None or string(result.get("cacheScope")) != "public" or "ttlMs" not in result:
+        return 0.0
+    ttl = _decoded(result["ttlMs"])
+    return ttl / 1000 if isinstance(ttl, int | float) and not isinstance(ttl, bool) else 0.0
+
+
+def reopen(text: bytes) -> Envelope:
+    """A message that was an envelope before, as one again."""
+    envelope = parse(text)
+    assert isinstance(envelope, Envelope)
+    return envelope
 
 
 def set_member(envelope: Envelope, name: str, value: Raw) -> None:

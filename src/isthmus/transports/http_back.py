@@ -242,6 +242,8 @@ class HttpSession:
                 async with asyncio.timeout(limits.LISTEN):
                     response = await self._client.request("GET", extra, repeatable=True, lasting=True)
                     if response.stream is not None:
+                        if last_id == "":  # there was a stream, and it gave nothing to resume it by
+                            self._owner.missed()
                         had = last_id
                         last_id, retry = await self._hear(response.stream, last_id or "", retry)
                         fruitless = 1 if last_id != had else fruitless

@@ -15,6 +15,9 @@ class SessionOwner(Protocol):
     def asked(self, envelope: Envelope) -> None:
         """The back sent a request of its own."""
 
+    def missed(self) -> None:
+        """Where the back says what belongs to no call was interrupted, and can't be made up for."""
+
     def lost(self, why: str) -> None:
         """The back's session ended; every call in flight has failed or is about to."""
 
