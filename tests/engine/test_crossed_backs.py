@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.engine.clients import LegacyClient, ModernClient, gateway, heard, run, script, stdio
+from tests.engine.clients import LegacyClient, ModernClient, gateway, heard, http, run, script, stdio
+from tests.engine.http_back import http_back
 
 OLD = """
 import json, os, sys
@@ -92,5 +93,21 @@ def test_what_a_modern_back_is_is_remembered_as_long_as_it_says(
         said = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
         asked = [each for each in said if each["method"] == "server/discover"]
         assert len(asked) == times + 1  # the first finds out that it is modern
+
+    run(scenario)
+
+
+def test_who_listens_hears_of_changes_when_the_stream_of_them_was_interrupted() -> None:
+    """A stream without ids of events can't be resumed: what was said meanwhile is lost, and so is announced."""
+
+    async def scenario() -> None:
+        async with http_back("legacy") as back, gateway(http(back.url)) as proxy:
+            listening = ModernClient(proxy).request(1, "subscriptions/listen", notifications={"toolsListChanged": True})
+            await listening.box.first("notifications/subscriptions/acknowledged")
+            await back.until(lambda: back.gets)
+            back.gets[0].cut()
+            await listening.box.first("notifications/tools/list_changed")
+            assert len(back.gets) == 2 and len(back.messages("initialize")) == 1
+            await listening.cancel()
 
     run(scenario)
