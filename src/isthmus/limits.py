@@ -127,7 +127,7 @@ INPUT_ROUNDS: Final = 20
 """Times that a server may ask for input before `isthmus call` gives up; a dialogue with a person has a few."""
 RECORD_QUEUE: Final = 32 * MIB
 """What may wait to be written to a recording before messages are left out: two of the largest messages."""
-REPLAY_PAUSE: Final = 0.02
+REPLAY_PAUSE: Final = 0.05
 """Between two messages of a replay at most: enough for a client to read the first before the second is there."""
 RECORD_CLOSE: Final = 5.0
 """For a recording to be written to its end when the proxy stops."""
