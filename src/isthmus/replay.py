@@ -20,7 +20,7 @@ from isthmus.protocol.names import CANCELLED, PROGRESS, PROGRESS_KEY
 from isthmus.protocol.subscriptions import closing_message
 from isthmus.protocol.versions import ASSUMED, Era
 from isthmus.recording import Cue, Recording, Said, retold
-from isthmus.types import Port, Session, Strays
+from isthmus.types import Port, Session, Strays, refuse_twice
 from isthmus.wire.codec import close_object, identify, one_line, open_object, string
 from isthmus.wire.envelope import (
     INVALID_PARAMS,
@@ -201,8 +201,7 @@ class ReplaySession:
     async def request(self, envelope: Envelope, port: Port) -> None:
         key = envelope.key
         if key in self._calls:
-            why = "A request with this id is still in flight; ids may not be used twice."
-            port.answer(error_message(envelope.id, INVALID_REQUEST, why), 409)
+            refuse_twice(envelope.id, port)
             return
         work = self._replay.tasks.start(self._replay.answer(envelope, Era.LEGACY, port, self._strays))
         self._calls[key] = (work, port)

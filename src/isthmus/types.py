@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from isthmus.limits import Limits
 from isthmus.protocol.judge import ModernRequest
 from isthmus.protocol.methods import Method
-from isthmus.wire.envelope import Envelope
+from isthmus.wire.envelope import INVALID_REQUEST, Envelope, error_message
 
 
 class Port(Protocol):
@@ -31,6 +31,12 @@ class Port(Protocol):
 
     async def drain(self) -> None:
         """Wait until the client has read enough; bounded by `limits.WRITE_STALLED`, after which it is cut off."""
+
+
+def refuse_twice(id: bytes | None, port: Port) -> None:
+    """Answer a request whose id another one in flight has (basic/index: ids are not used twice in a session)."""
+    why = "A request with this id is still in flight; ids may not be used twice."
+    port.answer(error_message(id, INVALID_REQUEST, why), 409)
 
 
 class Strays(Port, Protocol):

@@ -29,7 +29,7 @@ from isthmus.protocol.names import (
 from isthmus.protocol.versions import LEGACY, MODERN
 from isthmus.transports.target import Target
 from isthmus.version import __version__
-from isthmus.wire.codec import decode, encode, open_object, parse
+from isthmus.wire.codec import decode, encode, open_object, parse_own
 from isthmus.wire.envelope import (
     INTERNAL_ERROR,
     METHOD_NOT_FOUND,
@@ -100,10 +100,10 @@ class _Port:
         self.message: Envelope | None = None
 
     def notify(self, message: bytes) -> None:
-        self._hear(_envelope(message))
+        self._hear(parse_own(message))
 
     def answer(self, message: bytes, status: int) -> None:
-        self.message = _envelope(message)
+        self.message = parse_own(message)
 
     def stream(self) -> None:
         """Nothing to choose here."""
@@ -227,8 +227,8 @@ class Legacy:
         }
         request = _request(next(self._ids), "initialize", params)
         self._session, answer = await self._server.open_session(request, _Port(self._hear))
-        self.opened = value_of(_envelope(answer))
-        await self._session.notify(_envelope(notification_message(INITIALIZED)))
+        self.opened = value_of(parse_own(answer))
+        await self._session.notify(parse_own(notification_message(INITIALIZED)))
 
     @property
     def server_info(self) -> dict[str, Any]:
@@ -249,7 +249,7 @@ class Legacy:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_SESSION):
                     cancelled = notification_message(CANCELLED, {"requestId": id, "reason": "The user cancelled."})
-                    await self._session.notify(_envelope(cancelled))
+                    await self._session.notify(parse_own(cancelled))
             raise
         return _answered(port)
 
@@ -263,7 +263,7 @@ class Legacy:
 
     def _send(self, message: bytes) -> None:
         if self._session is not None:  # what asks before there is a session is no server
-            self._server.tasks.start(self._session.answer(_envelope(message)))
+            self._server.tasks.start(self._session.answer(parse_own(message)))
 
     def _hear(self, envelope: Envelope) -> None:
         if envelope.kind is Kind.REQUEST and envelope.method == "ping":
@@ -356,7 +356,7 @@ def _items(raw: Raw | None) -> list[bytes]:
 def _answered(port: _Port) -> Envelope:
     """A cancelled request has no answer: asking for it is a fault of ours."""
     if port.message is None:
-        return _envelope(error_message(b"0", INTERNAL_ERROR, "The request ended without an answer. Try again."))
+        return parse_own(error_message(b"0", INTERNAL_ERROR, "The request ended without an answer. Try again."))
     return port.message
 
 
@@ -365,10 +365,4 @@ def _ignore(envelope: Envelope) -> None:
 
 
 def _request(id: int, method: str, params: dict[str, Any]) -> Envelope:
-    return _envelope(request_message(str(id).encode(), method, Raw(encode(params))))
-
-
-def _envelope(text: bytes) -> Envelope:
-    message = parse(text)
-    assert isinstance(message, Envelope)
-    return message
+    return parse_own(request_message(str(id).encode(), method, Raw(encode(params))))

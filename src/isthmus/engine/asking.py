@@ -25,12 +25,11 @@ from isthmus.protocol.methods import row_of
 from isthmus.protocol.names import CANCELLED, HEADER_MISMATCH, INITIALIZED
 from isthmus.protocol.versions import Era
 from isthmus.transports.http_back import error_code
-from isthmus.types import Port, Strays
+from isthmus.types import Port, Strays, refuse_twice
 from isthmus.wire.codec import close_object, decode, identify, one_line, open_object, string
 from isthmus.wire.envelope import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
-    INVALID_REQUEST,
     METHOD_NOT_FOUND,
     Envelope,
     Members,
@@ -143,8 +142,7 @@ class AskingSession:
         """Take one request to the back and its answer to `port`."""
         key = envelope.key if envelope.key is not None else 0
         if key in self._calls:
-            why = "A request with this id is still in flight; ids may not be used twice."
-            port.answer(error_message(envelope.id, INVALID_REQUEST, why), 409)
+            refuse_twice(envelope.id, port)
         elif envelope.method in self._own:
             await self._answer_own(envelope, port)
         elif envelope.method.startswith("tasks/") and Era.LEGACY in row_of(envelope.method).eras:
@@ -303,7 +301,7 @@ class AskingSession:
                     call.finish(one_line(edits.with_id(envelope, call.front_id)))
                     return {}
                 answers[key] = envelope.members["result"]
-                if url is not None and _is_accepted(envelope):
+                if url is not None and edits.is_accepted(envelope.members["result"]):
                     call.urls.append(url)
         return answers
 
@@ -342,8 +340,3 @@ def _uri_of(envelope: Envelope) -> str:
     if uri is None:
         raise Fault('"params.uri" must be a string.', code=INVALID_PARAMS)
     return uri
-
-
-def _is_accepted(envelope: Envelope) -> bool:
-    result = open_object(envelope.members["result"])
-    return result is not None and string(result.get("action")) == "accept"

@@ -31,7 +31,7 @@ from isthmus.transports.target import ChannelTarget, HttpTarget, Target
 from isthmus.transports.watchdog import Watchdog
 from isthmus.types import Collect
 from isthmus.version import __version__
-from isthmus.wire.codec import close_object, decode, open_object
+from isthmus.wire.codec import close_object, decode, open_object, parse_own
 from isthmus.wire.envelope import INTERNAL_ERROR, METHOD_NOT_FOUND, Envelope, request_message
 from isthmus.wire.headers import encode_value
 
@@ -227,7 +227,7 @@ class Back:
             BackUnavailable, BackFault: it can't be asked.
         """
         if self._discovered is not None and self.deadlines.now() < self._discovered[0]:
-            return edits.reopen(self._discovered[1])
+            return parse_own(self._discovered[1])
         request = make_modern("server/discover", meta)
         call = Collect(self.ids.mint(), request.row)
         async with asyncio.timeout(self.limits.call):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Raw
 
-from isthmus.engine.sharing import Opened, parsed
+from isthmus.engine.sharing import Opened
 from isthmus.errors import Fault
 from isthmus.pool.policy import Key
 from isthmus.pool.pool import Lease, Pool
@@ -19,9 +19,9 @@ from isthmus.protocol.correlate import Correlator
 from isthmus.protocol.methods import row_of
 from isthmus.protocol.names import CANCELLED, INITIALIZED, PROGRESS, PROGRESS_KEY
 from isthmus.protocol.versions import ASSUMED
-from isthmus.types import Port, Strays
-from isthmus.wire.codec import close_object, identify, one_line, open_object, parse, string
-from isthmus.wire.envelope import INVALID_REQUEST, Envelope, Kind, error_message, result_message
+from isthmus.types import Port, Strays, refuse_twice
+from isthmus.wire.codec import close_object, identify, one_line, open_object, parse, parse_own, string
+from isthmus.wire.envelope import Envelope, Kind, error_message, result_message
 
 if TYPE_CHECKING:
     from isthmus.engine.back import Back
@@ -70,7 +70,7 @@ class _LeasedPort:
     def answer(self, message: bytes, status: int) -> None:
         for id in self._asked.values():
             self._owner.questions.forget(id)
-        self._port.answer(one_line(edits.with_id(parsed(message), self._id)), status)
+        self._port.answer(one_line(edits.with_id(parse_own(message), self._id)), status)
 
     def stream(self) -> None:
         self._port.stream()
@@ -123,8 +123,7 @@ class LeasingSession:
         """Take one request to the back, in a session leased for it, and its answer to `port`."""
         key = envelope.key if envelope.key is not None else 0
         if key in self._running:
-            why = "A request with this id is still in flight; ids may not be used twice."
-            port.answer(error_message(envelope.id, INVALID_REQUEST, why), 409)
+            refuse_twice(envelope.id, port)
             return
         try:
             if envelope.method in _OUTLIVE:

@@ -17,7 +17,7 @@ from isthmus.protocol.names import CANCELLED, INITIALIZED, PROGRESS, PROGRESS_KE
 from isthmus.protocol.versions import ASSUMED
 from isthmus.transports.http_back import NotStreamable, SessionGone
 from isthmus.transports.session import BackSession
-from isthmus.types import Port, Strays
+from isthmus.types import Port, Strays, refuse_twice
 from isthmus.wire.codec import close_object, identify, one_line, open_object, string
 from isthmus.wire.envelope import (
     INVALID_REQUEST,
@@ -86,8 +86,7 @@ class LegacySession:
         """Take one request to the back and its answer to `port`. Cancelling the task does not cancel the call there."""
         key = envelope.key if envelope.key is not None else 0
         if key in self._calls:
-            why = "A request with this id is still in flight; ids may not be used twice."
-            port.answer(error_message(envelope.id, INVALID_REQUEST, why), 409)
+            refuse_twice(envelope.id, port)
             return
         call = self._calls[key] = LegacyCall(self, envelope, port)
         began = self.deadlines.now()

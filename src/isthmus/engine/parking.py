@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from msgspec import Raw
 
 from isthmus import limits
-from isthmus.engine.sharing import Opened, parsed
 from isthmus.protocol import edits
 from isthmus.protocol.crossings import legacy_front, modern_front
 from isthmus.protocol.exchange import MOVES, Do, Event, State
@@ -22,7 +21,7 @@ from isthmus.protocol.judge import ModernRequest
 from isthmus.protocol.names import CANCELLED, LOG_LEVEL_KEY, MESSAGE, PROGRESS, PROGRESS_KEY, STATUS_OF_CODE
 from isthmus.transports.http_back import error_code
 from isthmus.types import Port
-from isthmus.wire.codec import close_object, identify, one_line, open_object, parse, string
+from isthmus.wire.codec import close_object, identify, one_line, open_object, parse, parse_own, string
 from isthmus.wire.envelope import (
     INTERNAL_ERROR,
     METHOD_NOT_FOUND,
@@ -36,6 +35,7 @@ from isthmus.wire.envelope import (
 
 if TYPE_CHECKING:
     from isthmus.engine.back import Back
+    from isthmus.engine.sharing import Opened
     from isthmus.pool.pool import Lease
 
 
@@ -144,7 +144,7 @@ class Parked:
     def retry(self, visit: Visit, answers: Mapping[str, Raw]) -> list[Envelope]:
         """The client called again; its answers as the session takes them, unknown ones ignored."""
         taken = [(self.questions.pop(key), raw) for key, raw in answers.items() if key in self.questions]
-        self._urls.is_declined |= any(each.id is None and not _is_accepted(raw) for each, raw in taken)
+        self._urls.is_declined |= any(each.id is None and not edits.is_accepted(raw) for each, raw in taken)
         self._visit = visit
         if self._move(Event.RETRIED) is Do.DELIVER:
             self._give()
@@ -190,7 +190,7 @@ class Parked:
         """The back's final answer, or why there is none."""
         self.questions.clear()
         if self._visit is not None and self._row.may_ask and modern_front.may_demand_urls(message):
-            demand = parsed(message)
+            demand = parse_own(message)
             if error_code(demand) == modern_front.URL_REQUIRED:
                 if self._demand_urls(demand, self._visit):
                     return
@@ -332,12 +332,12 @@ class Parked:
 
     def _reply(self, message: bytes) -> None:
         """Answer a question of the back's ourselves."""
-        self._back.tasks.start(self.session.answer(parsed(message)))
+        self._back.tasks.start(self.session.answer(parse_own(message)))
 
 
 def modern_answer(message: bytes, status: int, method: str, id: bytes, info: Raw | None) -> tuple[bytes, int]:
     """A legacy answer as a modern one under another id, and its HTTP status."""
-    envelope = parsed(message)
+    envelope = parse_own(message)
     if "result" in envelope.members:
         result = open_object(envelope.members["result"]) or {}
         modern_front.modern_result(method, result, info)
@@ -351,7 +351,7 @@ def modern_answer(message: bytes, status: int, method: str, id: bytes, info: Raw
 
 def _cancelled(id: bytes) -> Envelope:
     """The notification that cancels the request with this id."""
-    return parsed(notification_message(CANCELLED, {"requestId": Raw(id)}))
+    return parse_own(notification_message(CANCELLED, {"requestId": Raw(id)}))
 
 
 def _nothing(visit: Visit) -> None:
@@ -360,11 +360,6 @@ def _nothing(visit: Visit) -> None:
 
 def _never() -> None:
     """Nobody calls again."""
-
-
-def _is_accepted(answer: Raw) -> bool:
-    members = open_object(answer)
-    return members is not None and string(members.get("action")) == "accept"
 
 
 def _is_wanted(envelope: Envelope, level: str | None) -> bool:

@@ -16,7 +16,7 @@ from isthmus.protocol.correlate import Correlator
 from isthmus.protocol.crossings import modern_front
 from isthmus.protocol.methods import row_of
 from isthmus.protocol.names import INITIALIZED
-from isthmus.wire.codec import close_object, open_object, parse, string
+from isthmus.wire.codec import close_object, open_object, parse, parse_own, string
 from isthmus.wire.envelope import (
     METHOD_NOT_FOUND,
     Envelope,
@@ -68,7 +68,7 @@ class Opened:
         Raises:
             Fault: it can't be opened.
         """
-        answer = parsed(await self.session.open(parsed(request_message(b"0", "initialize", Raw(params)))))
+        answer = parse_own(await self.session.open(parse_own(request_message(b"0", "initialize", Raw(params)))))
         self.initialized = open_object(answer.members["result"]) or {}
         bare = modern_front.without_urls(params, string(self.initialized.get("protocolVersion")))
         if bare is not None:
@@ -76,7 +76,7 @@ class Opened:
             self.session = self._session()
             await self.open(bare)
             return
-        await self.session.notify(parsed(notification_message(INITIALIZED)))
+        await self.session.notify(parse_own(notification_message(INITIALIZED)))
 
     def _session(self) -> LegacySession:
         session = LegacySession(self._back, self)
@@ -113,8 +113,8 @@ class Opened:
     async def ask(self, method: str, params: "dict[str, Any]") -> Envelope:
         """The back's answer to a request of the proxy's own."""
         box = Box()
-        await self.session.request(parsed(request_message(str(self.mint()).encode(), method, params)), box)
-        return parsed(box.message)
+        await self.session.request(parse_own(request_message(str(self.mint()).encode(), method, params)), box)
+        return parse_own(box.message)
 
     async def list_all(self, request: Envelope) -> bytes:
         """The answer to a request for a list, all pages in one: a cursor lives only in the session that made it."""
@@ -142,7 +142,7 @@ class Opened:
         if offers is None or b'"tasks"' not in bytes(offers):
             return False
         if self._task_tools is None:
-            answer = parsed(await self.list_all(parsed(request_message(b"0", "tools/list", {}))))
+            answer = parse_own(await self.list_all(parse_own(request_message(b"0", "tools/list", {}))))
             result = open_object(answer.members["result"]) if "result" in answer.members else None
             items = edits.items_of(result["tools"]) if result is not None and "tools" in result else []
             self._task_tools = frozenset(filter(None, map(_required_task, items)))
@@ -213,9 +213,9 @@ class Opened:
         """No call came that the question could be asked in."""
         if message in self._asked:
             self._asked.remove(message)
-            envelope = parsed(message)
+            envelope = parse_own(message)
             why = f"Method not found: there is no call in which {envelope.method} could be asked."
-            self._back.tasks.start(self.session.answer(parsed(error_message(envelope.id, METHOD_NOT_FOUND, why))))
+            self._back.tasks.start(self.session.answer(parse_own(error_message(envelope.id, METHOD_NOT_FOUND, why))))
 
 
 def _required_task(item: bytes) -> str | None:
@@ -267,10 +267,3 @@ def make_pool(back: "Back", isolation: Isolation) -> Pool[Opened]:
 
     bounds = Bounds(back.limits.back_sessions, back.limits.session_idle, back.limits.warm)
     return Pool(connect, end, back.tasks.start, isolation, bounds)
-
-
-def parsed(message: bytes) -> Envelope:
-    """A message of our own making, as an envelope."""
-    envelope = parse(message)
-    assert isinstance(envelope, Envelope)
-    return envelope

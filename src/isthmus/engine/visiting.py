@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from isthmus import limits
 from isthmus.engine.parking import Parked, Visit
-from isthmus.engine.sharing import Box, Opened, parsed
+from isthmus.engine.sharing import Box, Opened
 from isthmus.errors import Fault, FrontFault
 from isthmus.pool.policy import SINGLE, Key
 from isthmus.pool.pool import Lease, Pool
@@ -21,13 +21,11 @@ from isthmus.protocol import edits
 from isthmus.protocol.crossings import modern_front
 from isthmus.protocol.exchange import State
 from isthmus.protocol.judge import ModernRequest
-from isthmus.protocol.methods import row_of
 from isthmus.protocol.names import ACKNOWLEDGED, CAPABILITIES_KEY, CLIENT_INFO_KEY, LOG_LEVEL_KEY, SUBSCRIPTION_KEY
 from isthmus.protocol.parking import NONCE_BYTES, Seal, Ticket, digest
 from isthmus.protocol.subscriptions import closing_message
-from isthmus.protocol.versions import Era
 from isthmus.types import Port
-from isthmus.wire.codec import close_object, decode, encode, one_line, open_object, string
+from isthmus.wire.codec import close_object, decode, encode, one_line, open_object, parse_own, string
 from isthmus.wire.envelope import (
     INVALID_PARAMS,
     METHOD_NOT_FOUND,
@@ -71,7 +69,7 @@ class Visiting:
                 await self._discover(request, port)
             elif request.row.is_endless:
                 await self._listen(request, port)
-            elif request.row.name.startswith("tasks/") and Era.MODERN in row_of(request.row.name).eras:
+            elif request.row.name.startswith("tasks/"):
                 why = f"Method not found: {request.row.name}. The server's tasks are of another era."
                 raise FrontFault(why, code=METHOD_NOT_FOUND, status=404)
             elif "requestState" in request.params:
@@ -263,7 +261,7 @@ async def _run_task(parked: Parked, envelope: Envelope, opened: Opened) -> None:
     box = Box()
     edits.set_param(envelope, "task", b"{}")
     await opened.session.request(envelope, box)
-    answer = parsed(box.message)
+    answer = parse_own(box.message)
     result = open_object(answer.members["result"]) if "result" in answer.members else None
     task = open_object(result["task"]) if result is not None and "task" in result else None
     parked.task = string(task.get("taskId")) if task is not None else None
@@ -272,7 +270,7 @@ async def _run_task(parked: Parked, envelope: Envelope, opened: Opened) -> None:
         return
     id = opened.mint()
     parked.id = str(id).encode()
-    await opened.session.request(parsed(request_message(parked.id, "tasks/result", {"taskId": parked.task})), parked)
+    await opened.session.request(parse_own(request_message(parked.id, "tasks/result", {"taskId": parked.task})), parked)
 
 
 async def _attend(parked: Parked, visit: Visit, answers: list[Envelope]) -> None:

@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from isthmus.protocol.names import PROGRESS_KEY, SERVER_INFO_KEY, SUBSCRIPTION_KEY
 from isthmus.protocol.param_headers import ANNOTATION, Mirrored, read_schema
-from isthmus.wire.codec import close_object, decode, encode, identify, open_object, parse, string
+from isthmus.wire.codec import close_object, decode, encode, identify, open_object, string
 from isthmus.wire.envelope import Envelope, Members
 from isthmus.wire.scan import ScanError, scan_items
 
@@ -139,11 +139,10 @@ def public_for(envelope: Envelope) -> float:
     return ttl / 1000 if isinstance(ttl, int | float) and not isinstance(ttl, bool) else 0.0
 
 
-def reopen(text: bytes) -> Envelope:
-    """A message that was an envelope before, as one again."""
-    envelope = parse(text)
-    assert isinstance(envelope, Envelope)
-    return envelope
+def is_accepted(result: Raw) -> bool:
+    """Whether the answer to an elicitation says that the user agreed."""
+    members = open_object(result)
+    return members is not None and string(members.get("action")) == "accept"
 
 
 def set_member(envelope: Envelope, name: str, value: Raw) -> None:

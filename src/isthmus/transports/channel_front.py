@@ -12,7 +12,7 @@ from isthmus.protocol.methods import row_of
 from isthmus.protocol.names import CANCELLED, VERSION_KEY
 from isthmus.protocol.subscriptions import closing_message
 from isthmus.protocol.versions import BATCHES, MODERN, Era, has_unaddressed_errors
-from isthmus.types import Relay, Session
+from isthmus.types import Relay, Session, refuse_twice
 from isthmus.wire.codec import close_object, identify, one_line, open_object, parse
 from isthmus.wire.envelope import (
     INTERNAL_ERROR,
@@ -200,8 +200,7 @@ class ChannelFront:
             return
         key = message.key if message.key is not None else 0
         if key in self._modern:
-            why = "A request with this id is still in flight; ids may not be used twice."
-            port.answer(error_message(message.id, INVALID_REQUEST, why), 200)
+            refuse_twice(message.id, port)
             return
         to = _CallPort(port, message.id or b"null")
         task = self._run(self._relay.relay(judged, to, None), to)
