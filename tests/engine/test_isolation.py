@@ -11,7 +11,7 @@ from isthmus.engine.gateway import Gateway
 from isthmus.engine.settings import Settings
 from isthmus.limits import Limits
 from isthmus.pool.policy import Isolation
-from tests.engine.clients import LegacyClient, ModernClient, heard, run, stdio
+from tests.engine.clients import LegacyClient, ModernClient, heard, run, stdio, until
 
 
 @asynccontextmanager
@@ -63,5 +63,23 @@ def test_shared_is_one_session_for_all(era: str, tmp_path: Path) -> None:
             results = await asyncio.gather(*(each.result() for each in calls))
             assert len({each["pid"] for each in results}) == 1
             assert [each["echo"]["of"] for each in results] == [[i, n] for i in range(3) for n in (1, 2)]
+
+    run(scenario)
+
+
+def test_an_id_is_taken_and_can_be_cancelled_while_its_request_waits_for_a_session(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with isolated(tmp_path / "log", "request", warm=0) as proxy:
+            client = await LegacyClient.open(proxy)
+            await client.call(1, "echo").result()  # which has the session that initialize opened
+            first, second = client.call(2, "echo"), client.call(2, "echo")
+            assert "in flight" in (await second.error())["message"]
+            assert (await first.result())["echo"] == {}
+            waiting = client.call(3, "echo")
+            await asyncio.sleep(0)
+            await client.notify("notifications/cancelled", requestId=3)
+            await until(lambda: waiting.box.is_abandoned)
+            assert waiting.box.messages == []
+            assert (await client.call(3, "echo").result())["echo"] == {}
 
     run(scenario)

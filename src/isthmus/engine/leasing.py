@@ -32,6 +32,16 @@ _OUTLIVE: Final = frozenset(
 """Methods whose effect, or whose object, lives on after the request."""
 
 
+class _Running:
+    """A request that is under way: in which session and under which id, once it has one."""
+
+    def __init__(self) -> None:
+        self.opened: Opened | None = None
+        self.id = 0
+        self.is_cancelled = False
+        self.task = asyncio.current_task()
+
+
 class _LeasedPort:
     """The way back to one request that runs in a leased session (`types.Port`).
 
@@ -101,7 +111,7 @@ class LeasingSession:
         self._fresh: Lease[Opened] | None = None
         self._companion: Lease[Opened] | None = None
         self._level: str | None = None
-        self._running: dict[int | str, tuple[Opened, int]] = {}
+        self._running: dict[int | str, _Running] = {}
         self._joining = asyncio.Lock()
 
     async def open(self, envelope: Envelope) -> bytes:
@@ -125,32 +135,33 @@ class LeasingSession:
         if key in self._running:
             refuse_twice(envelope.id, port)
             return
+        running = self._running[key] = _Running()
+        id = envelope.id
         try:
-            if envelope.method in _OUTLIVE:
-                await self._run(key, envelope, port, await self._long_lived())
-                return
-            fresh, self._fresh = self._fresh, None
-            lease = fresh or await self._lease(
-                f"{envelope.method} {_name(envelope)}".strip(), is_exclusive=row_of(envelope.method).may_ask
-            )
-            try:
-                await self._run(key, envelope, port, lease.session)
-            finally:
-                lease.release()
+            await self._lease_and_run(running, envelope, port)
         except Fault as fault:
-            port.answer(error_message(envelope.id, fault.code, fault.why, fault.data), fault.status)
+            port.answer(error_message(id, fault.code, fault.why, fault.data), fault.status)
+        except asyncio.CancelledError:
+            if not running.is_cancelled or running.task is None or running.task.uncancel() > 0:
+                raise
+            port.abandon()
+        finally:
+            del self._running[key]
 
     async def notify(self, envelope: Envelope) -> None:
         """Take a notification of the client to where it belongs."""
         if envelope.method == CANCELLED:
             raw = edits.param(envelope, "requestId")
             running = self._running.get(identify(raw) or 0) if raw is not None else None
-            if running is not None:
-                opened, id = running
-                edits.set_param(envelope, "requestId", str(id).encode())
-                await opened.session.notify(envelope)
+            if running is not None and running.opened is not None:
+                edits.set_param(envelope, "requestId", str(running.id).encode())
+                await running.opened.session.notify(envelope)
+            elif running is not None and running.task is not None:
+                running.is_cancelled = True
+                running.task.cancel()
         elif envelope.method != INITIALIZED:  # each session was told when it was opened
-            for opened in {opened for opened, _ in self._running.values()} or set(self._kept()):
+            used = {each.opened for each in self._running.values() if each.opened is not None}
+            for opened in used or set(self._kept()):
                 await opened.session.notify(envelope)
 
     async def answer(self, envelope: Envelope) -> None:
@@ -182,27 +193,37 @@ class LeasingSession:
     async def _lease(self, label: str, *, is_exclusive: bool = False) -> Lease[Opened]:
         return await self._pool.lease(self._key, label, is_exclusive=is_exclusive, wait=self._back.limits.call)
 
-    async def _run(self, key: int | str, envelope: Envelope, port: Port, opened: Opened) -> None:
+    async def _lease_and_run(self, running: _Running, envelope: Envelope, port: Port) -> None:
+        if envelope.method in _OUTLIVE:
+            await self._run(running, envelope, port, await self._long_lived())
+            return
+        fresh, self._fresh = self._fresh, None
+        lease = fresh or await self._lease(
+            f"{envelope.method} {_name(envelope)}".strip(), is_exclusive=row_of(envelope.method).may_ask
+        )
+        try:
+            await self._run(running, envelope, port, lease.session)
+        finally:
+            lease.release()
+
+    async def _run(self, running: _Running, envelope: Envelope, port: Port, opened: Opened) -> None:
         if envelope.method == "logging/setLevel":
             self._level = string(edits.param(envelope, "level"))
         else:
             await opened.set_level(self._level)
         id = opened.mint()
         front, token = envelope.id or b"null", _token(envelope)
-        self._running[key] = opened, id
+        running.opened, running.id = opened, id
         envelope.members["id"] = Raw(str(id).encode())
         envelope.id, envelope.key = str(id).encode(), id
         if token is not None:
             edits.set_progress_token(envelope, id)
         answering = _LeasedPort(self, port, opened, front, token)
         is_whole = self._pool.isolation == "request" and row_of(envelope.method).listed is not None
-        try:
-            if is_whole and edits.param(envelope, "cursor") is None:
-                answering.answer(await opened.list_all(envelope), 200)
-            else:
-                await opened.session.request(envelope, answering)
-        finally:
-            del self._running[key]
+        if is_whole and edits.param(envelope, "cursor") is None:
+            answering.answer(await opened.list_all(envelope), 200)
+        else:
+            await opened.session.request(envelope, answering)
 
     async def _long_lived(self) -> Opened:
         """The companion."""
