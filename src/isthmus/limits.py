@@ -112,6 +112,8 @@ QUESTIONS_TOGETHER: Final = 0.01
 """For a legacy back's next question to come, before those that are there are shown: a round costs the client more."""
 PARKED_KEPT: Final = 256
 """Notifications that a parked call keeps for the retry; older ones are dropped."""
+RECALLED_KEPT: Final = 256
+"""Parked calls that ended for another call and are remembered, to tell a late retry why; four times the sessions."""
 STRAY_QUESTION: Final = 30.0
 """For a question that a legacy back asks outside any call, until a call comes that it can be asked in."""
 SPARE_PAUSE: Final = 0.05
@@ -168,6 +170,9 @@ class Limits:
     """Sessions with a legacy back to open ahead for each client seen before, where every request gets its own."""
     parked: float = 600.0
     """For a modern client to come back with the answers to a legacy back's question; people are slow."""
+    parked_grace: float = 30.0
+    """The same while another call waits for the session that the parked one holds: clients that give a question up say
+    nothing. Half of `call`: time for a person to read and decide, and half is left to the call that waits."""
     sessions: int = 10_000
     """Legacy sessions of HTTP clients at once (503 beyond)."""
     session_idle: float = 1800.0

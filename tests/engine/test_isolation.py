@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
@@ -11,12 +12,12 @@ from isthmus.engine.gateway import Gateway
 from isthmus.engine.settings import Settings
 from isthmus.limits import Limits
 from isthmus.pool.policy import Isolation
-from tests.engine.clients import LegacyClient, ModernClient, heard, run, stdio, until
+from tests.engine.clients import LegacyClient, ModernClient, heard, processes, run, stdio, until
 
 
 @asynccontextmanager
-async def isolated(log: Path, isolation: Isolation, warm: int = 1) -> AsyncIterator[Gateway]:
-    made = Gateway(stdio("legacy", log), Settings(isolation=isolation, limits=Limits(warm=warm)))
+async def isolated(log: Path, isolation: Isolation, era: str = "legacy", **limits: float) -> AsyncIterator[Gateway]:
+    made = Gateway(stdio(era, log), Settings(isolation=isolation, limits=Limits(**limits)))  # type: ignore[arg-type]
     try:
         yield made
     finally:
@@ -81,5 +82,70 @@ def test_an_id_is_taken_and_can_be_cancelled_while_its_request_waits_for_a_sessi
             await until(lambda: waiting.box.is_abandoned)
             assert waiting.box.messages == []
             assert (await client.call(3, "echo").result())["echo"] == {}
+
+    run(scenario)
+
+
+_ASKABLE: Final[dict[str, Any]] = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}
+
+
+def calls_of(log: Path) -> list[str]:
+    """The calls that each process of the back heard of, and which of them were cancelled."""
+    calls: list[str] = []
+    for pid in processes(log):
+        names: dict[int, str] = {}
+        for each in heard(log, pid):
+            if each.get("method") == "tools/call":
+                calls.append(names.setdefault(each["id"], each["params"]["name"]))
+            elif each.get("method") == "notifications/cancelled":
+                calls.append(f"no {names[each['params']['requestId']]}")
+    return calls
+
+
+@pytest.mark.parametrize("isolation", ["request", "session", "shared"])
+def test_a_parked_call_ends_early_for_one_that_waits_for_its_session(isolation: Isolation, tmp_path: Path) -> None:
+    """The client gave it up, which nobody tells the proxy, or takes its time: the next call gets its turn."""
+
+    async def scenario() -> None:
+        async with isolated(tmp_path / "log", isolation, parked_grace=0.1, back_sessions=1, warm=0) as proxy:
+            client = ModernClient(proxy)
+            asked = await client.call(1, "ask", meta=_ASKABLE).result()
+            assert asked["resultType"] == "input_required"
+            waiting = client.call(2, "echo", meta=_ASKABLE, of=2)
+            assert (await waiting.result())["echo"] == {"of": 2}
+            assert waiting.took >= 0.09
+            state = asked["requestState"]
+            late = client.request(3, "tools/call", meta=_ASKABLE, name="ask", arguments={}, requestState=state)
+            error = await late.error()
+            assert error["code"] == -32602 and "expired early, because another call waited" in error["message"]
+            assert calls_of(tmp_path / "log") == ["ask", "no ask", "echo"]
+
+    run(scenario)
+
+
+def test_a_parked_call_that_nobody_waits_for_keeps_its_time(tmp_path: Path) -> None:
+    """Nor does one end for a call that shares the session, or that has another."""
+
+    async def scenario() -> None:
+        async with isolated(tmp_path / "log", "session", parked_grace=0.01) as proxy:
+            client = ModernClient(proxy)
+            asked = await client.call(1, "ask", meta=_ASKABLE).result()
+            await asyncio.sleep(0.05)
+            await client.request(2, "tools/list", meta=_ASKABLE).result()
+            await client.call(3, "echo").result()
+            retry = {"name": "ask", "arguments": {}, "requestState": asked["requestState"]}
+            answers = {key: {"action": "decline"} for key in asked["inputRequests"]}
+            done = client.request(4, "tools/call", meta=_ASKABLE, inputResponses=answers, **retry)
+            assert (await done.result())["answered"] == {"action": "decline"}
+
+    run(scenario)
+
+
+def test_a_back_that_opens_no_session_in_time_is_named(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with isolated(tmp_path / "log", "session", "mute", call=0.3) as proxy:
+            proxy.back.channels().is_modern = False  # which it would take PROBE seconds to find out
+            error = await ModernClient(proxy).call(1, "echo").error()
+            assert error["message"] == "back did not open a session for tools/call echo in time. Is it running?"
 
     run(scenario)

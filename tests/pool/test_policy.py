@@ -13,6 +13,7 @@ from isthmus.pool.policy import (
     Isolation,
     Key,
     Open,
+    Recall,
     Refuse,
     Slot,
     State,
@@ -285,3 +286,38 @@ def test_what_was_given_back_changes_nothing_where_nobody_waits() -> None:
         assert not is_quiet(State([mine], [waiter(B)]), isolation, mine)
         assert not is_quiet(State([single]), isolation, single)
     assert not is_quiet(State([mine]), "request", mine)
+
+
+def test_one_who_waits_for_an_opening_too_long_is_told_so() -> None:
+    late = waiter(deadline=5)
+    for isolation in ALL:
+        assert decide(isolation, (Slot(A),), (late,), now=5, most=1) == [Refuse(late, None, is_opening=True)]
+
+
+@pytest.mark.parametrize("isolation", ["session", "shared"])
+def test_a_parked_holder_ends_for_one_who_waits_when_its_grace_is_over(isolation: Isolation) -> None:
+    parked, asks = slot(holder="ask", parked_since=10.0), waiter()
+    assert decide(isolation, (parked,), (asks, waiter()), now=39.9, grace=30) == []
+    assert decide(isolation, (parked,), (asks, waiter()), now=40.0, grace=30) == [Recall(parked)]
+    assert decide(isolation, (parked,), (), now=40.0, grace=30) == []  # nobody wants it
+    assert decide(isolation, (slot(holder="dig"),), (asks,), now=40.0, grace=30) == []  # it is at work
+    told = slot(holder="ask", is_recalled=True)
+    assert decide(isolation, (told,), (asks,), now=40.0, grace=30) == []
+
+
+def test_a_parked_holder_ends_for_no_stranger() -> None:
+    parked, asks = slot(holder="ask", parked_since=0.0), waiter(B)
+    assert decide("session", (parked,), (asks,), now=40.0, grace=30, most=1) == []
+    assert decide("request", (parked,), (asks,), now=40.0, grace=30, most=1) == []
+    assert decide("shared", (parked,), (asks,), now=40.0, grace=30) == [Recall(parked)]  # the session is everybody's
+
+
+def test_at_the_ceiling_the_longest_parked_end_first_and_no_more_than_are_needed() -> None:
+    slots = tuple(slot(holder="ask", parked_since=since) for since in (3.0, 1.0, 2.0))
+    one, two = waiter(), waiter()
+    assert decide("request", slots, (one,), now=40.0, grace=30, most=4) == [Open(A)]  # there is room
+    assert decide("request", slots, (one,), now=40.0, grace=30, most=3) == [Recall(slots[1])]
+    assert decide("request", slots, (one, two), now=40.0, grace=30, most=3) == [Recall(slots[1]), Recall(slots[2])]
+    assert decide("request", slots, (one, two), now=40.0, grace=30, most=4) == [Open(A), Recall(slots[1])]
+    told = slot(holder="ask", is_recalled=True)
+    assert decide("request", (*slots, told), (one,), now=40.0, grace=30, most=4) == []

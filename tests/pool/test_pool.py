@@ -53,10 +53,12 @@ class Backs:
 
 
 @asynccontextmanager
-async def pool(isolation: Isolation, *, most: int = 4, idle: float = 60, warm: int = 0) -> AsyncIterator[Backs]:
+async def pool(
+    isolation: Isolation, *, most: int = 4, idle: float = 60, warm: int = 0, grace: float = 60
+) -> AsyncIterator[Backs]:
     """A pool that afterwards must have ended every session, and left no task."""
     backs = Backs()
-    backs.pool = Pool(backs.connect, backs.end, backs.tasks.start, isolation, Bounds(most, idle, warm))
+    backs.pool = Pool(backs.connect, backs.end, backs.tasks.start, isolation, Bounds(most, idle, warm, grace))
     try:
         yield backs
     finally:
@@ -206,6 +208,63 @@ def test_one_who_waits_too_long_is_told_who_has_it() -> None:
             assert repr(backs.pool).endswith("0 waiting>")
             lease.release()
             assert await backs.lease()
+
+    run(scenario)
+
+
+def test_one_who_waits_too_long_for_an_opening_is_told_so() -> None:
+    async def scenario() -> None:
+        async with pool("session") as backs:
+            backs.gate.clear()
+            with pytest.raises(BackUnavailable, match=r"The server did not open a session for tools/call ask in time"):
+                await backs.lease(label="tools/call ask", wait=0.02)
+            backs.gate.set()
+            await backs.lease()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("isolation", ["request", "session", "shared"])
+def test_who_is_parked_ends_for_one_who_waits(isolation: Isolation) -> None:
+    async def scenario() -> None:
+        async with pool(isolation, most=1, grace=0.02) as backs:
+            lease = await backs.lease()
+            lease.park(lease.release)
+            assert "1 held (1 parked), 0 shared" in repr(backs.pool)
+            await asyncio.sleep(0.04)
+            assert "1 held (1 parked), 0 shared" in repr(backs.pool)  # nobody waits
+            second = await backs.lease()
+            assert "1 held, 0 shared" in repr(backs.pool)
+            third = backs.leasing()
+            await turn()
+            second.park(second.release)  # somebody waits already
+            assert await third
+
+    run(scenario)
+
+
+def test_who_goes_on_in_time_is_not_ended() -> None:
+    async def scenario() -> None:
+        async with pool("session", grace=0.02) as backs:
+            ended: list[None] = []
+            lease = await backs.lease()
+            lease.park(lambda: ended.append(None))
+            lease.resume()
+            with pytest.raises(BackUnavailable, match="held by a call"):
+                await backs.lease(wait=0.05)
+            lease.park(lambda: ended.append(None))
+            lease.release()
+            again = await backs.lease()
+            with pytest.raises(BackUnavailable, match="held by a call"):
+                await backs.lease(wait=0.05)
+            again.park(lambda: ended.append(None))
+            waiting = backs.leasing()
+            while not ended:  # noqa: ASYNC110 - a timer of the pool's own
+                await asyncio.sleep(0.002)
+            await backs.lease(B)  # at which all is decided anew
+            assert ended == [None] and not waiting.done()  # told once, though it takes its time
+            again.release()
+            assert await waiting
 
     run(scenario)
 

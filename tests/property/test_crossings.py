@@ -15,6 +15,7 @@ from isthmus.engine.gateway import Gateway
 from isthmus.engine.settings import Settings
 from isthmus.limits import Limits
 from isthmus.pool.policy import Isolation
+from isthmus.pool.policy import State as PoolState
 from isthmus.protocol.judge import ModernRequest, judge_modern
 from tests.engine.clients import META, Exchange, envelope, request_text
 from tests.property.crossing_backs import Called, LegacyBack, advance, answered, play, settle
@@ -40,6 +41,7 @@ ACTS = {
     "demand": 2,
     "complete": 1,
     "wait": 1,
+    "linger": 2,
     "partial": 2,
     "strange": 1,
     "malformed": 1,
@@ -76,6 +78,8 @@ class Thread:
         self.used: list[str] = []
         self.asked: dict[str, str] = {}
         self.is_expired = False
+        self.is_doubtful = False
+        """Whether it may have been ended for another call."""
         self.final: Any = None
 
     def read(self) -> None:
@@ -179,7 +183,9 @@ class Parking:
     async def misuse(self, act: str, n: int) -> None:
         """A retry that is none: it is refused with its reason, nothing reaches the back, and the good one still can."""
         has = [
-            each for each in self.threads if (each.used if act == "replayed" else each.state) and not each.is_expired
+            each
+            for each in self.threads
+            if (each.used if act == "replayed" else each.state) and not (each.is_expired or each.is_doubtful)
         ]
         if not has:
             return
@@ -212,6 +218,19 @@ class Parking:
         await advance(PARKED + 1)
         for thread in self.threads:
             thread.is_expired |= thread.state is not None
+
+    async def linger(self, n: int = 0) -> None:
+        """Longer than a parked call keeps its session from those who wait."""
+        await advance(LIMITS.parked_grace + 1)
+        for thread in self.threads:
+            thread.is_doubtful |= thread.state is not None
+        pool = self.proxy._pool
+        assert pool is None or pool.isolation == "request" or not self.kept_waiting(pool._state)
+
+    @staticmethod
+    def kept_waiting(state: PoolState) -> bool:
+        parked = {slot.key for slot in state.slots if slot.parked_since is not None}
+        return any(waiter.key in parked for waiter in state.waiters)
 
     # -- the back ---------------------------------------------------------------------------------------------------
 
@@ -251,7 +270,7 @@ class Parking:
         alive = [wire for wire in self.back.wires if wire.is_alive]
         if alive:
             alive[n % len(alive)].crash()
-            await advance(31)  # the longest that a back which crashed is left alone
+            await self.linger()  # the longest that a back which crashed is left alone
 
     # -- the end ----------------------------------------------------------------------------------------------------
 

@@ -125,11 +125,11 @@ class Parked:
         """Called with the open request when there are questions to answer it with."""
         self.again: Callable[[], None] = _never
         """Called when the back is to be called again: the user has opened the URLs that it demanded."""
+        self.lease = lease
         self.session = lease.session.session
         self.late = 0
         self._urls = _NO_URLS
         self._back = back
-        self._lease = lease
         self._row = request.row
         self._visit: Visit | None = None
         self._kept: deque[Envelope] = deque(maxlen=limits.PARKED_KEPT)
@@ -146,6 +146,7 @@ class Parked:
         taken = [(self.questions.pop(key), raw) for key, raw in answers.items() if key in self.questions]
         self._urls.is_declined |= any(each.id is None and not edits.is_accepted(raw) for each, raw in taken)
         self._visit = visit
+        self.lease.resume()
         if self._move(Event.RETRIED) is Do.DELIVER:
             self._give()
             return []
@@ -165,7 +166,7 @@ class Parked:
             self._end(Event.LEFT)
 
     def expire(self) -> None:
-        """No retry came in time."""
+        """No retry came in time, or another call waits for the session and no retry came soon."""
         self._end(Event.EXPIRED)
 
     # -- the back's side (`types.Port`) -----------------------------------------------------------------------------
@@ -202,7 +203,7 @@ class Parked:
 
     def stream(self) -> None:
         """The back may say something before it answers: a client that would be told gets a stream."""
-        if self._visit is not None and self._lease.is_exclusive:
+        if self._visit is not None and self.lease.is_exclusive:
             self._visit.port.stream()
 
     def abandon(self) -> None:
@@ -253,7 +254,7 @@ class Parked:
             return False
         self._urls = _Urls()
         self._urls.demand(id for id, _ in demanded)
-        self._lease.session.listeners.append(self._urls.hear)
+        self.lease.session.listeners.append(self._urls.hear)
         for _, params in demanded:
             self._hold(Question("elicitation/create", params))
         return True
@@ -268,14 +269,14 @@ class Parked:
                 await self._urls.completed.wait()
         if self.state is State.OVER:
             return
-        self._lease.session.listeners.remove(self._urls.hear)
+        self.lease.session.listeners.remove(self._urls.hear)
         self._urls = _NO_URLS
         self.again()
 
     def _release(self) -> None:
-        if self._urls.hear in self._lease.session.listeners:
-            self._lease.session.listeners.remove(self._urls.hear)
-        self._lease.release()
+        if self._urls.hear in self.lease.session.listeners:
+            self.lease.session.listeners.remove(self._urls.hear)
+        self.lease.release()
 
     def _assembled(self) -> None:
         """The questions that came together are asked together, as far as the client may be asked."""
@@ -325,7 +326,7 @@ class Parked:
     async def _cancel(self) -> None:
         await self.session.notify(_cancelled(self.id))
         if self.task is not None:
-            await self._lease.session.ask("tasks/cancel", {"taskId": self.task})
+            await self.lease.session.ask("tasks/cancel", {"taskId": self.task})
         if self._urls.is_demanded:
             self._urls.completed.set()
             self._release()

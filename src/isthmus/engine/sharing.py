@@ -265,5 +265,5 @@ def make_pool(back: "Back", isolation: Isolation) -> Pool[Opened]:
     async def end(opened: Opened) -> None:
         await opened.close()
 
-    bounds = Bounds(back.limits.back_sessions, back.limits.session_idle, back.limits.warm)
-    return Pool(connect, end, back.tasks.start, isolation, bounds)
+    bounds = Bounds(back.limits.back_sessions, back.limits.session_idle, back.limits.warm, back.limits.parked_grace)
+    return Pool(connect, end, back.tasks.start, isolation, bounds, back.name)

@@ -5,6 +5,7 @@ What each message becomes is `protocol/crossings/modern_front`; who gets which s
 
 import asyncio
 import secrets
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,7 @@ class Visiting:
         self._back = back
         self._pool = pool
         self._parked: dict[str, tuple[Parked, asyncio.TimerHandle]] = {}
+        self._recalled: deque[str] = deque(maxlen=limits.RECALLED_KEPT)
         self._sealing: Seal | None = None
         self._known: dict[tuple[bytes, bytes], tuple[dict[str, Any], bytes]] = {}
 
@@ -173,6 +175,7 @@ class Visiting:
         ticket = Ticket(parked.name, parked.round, parked.principal, parked.digest, expires)
         state = self._seal().close(ticket, secrets.token_bytes(NONCE_BYTES))
         self._parked[parked.name] = parked, loop.call_at(expires, self._expire, parked)
+        parked.lease.park(partial(self._recall, parked))
         questions = {key: (each.method, each.params) for key, each in parked.questions.items()}
         result = modern_front.input_required(questions, state, self._info())
         visit.answer(one_line(result_message(visit.id, result)), 200)
@@ -195,6 +198,8 @@ class Visiting:
             why = "it belongs to a request with another method or other parameters"
         elif asyncio.get_running_loop().time() >= ticket.expires:
             why = "it has expired"
+        elif ticket.exchange in self._recalled:
+            why = "it has expired early, because another call waited for the session that this one held"
         elif parked is None or parked.round != ticket.round:
             why = "it was used already, or its call has ended"
         if why or parked is None:
@@ -205,6 +210,12 @@ class Visiting:
         """No retry came in time."""
         self._parked.pop(parked.name, None)
         parked.expire()
+
+    def _recall(self, parked: Parked) -> None:
+        """No retry came soon, and another call waits for the session."""
+        self._parked[parked.name][1].cancel()
+        self._recalled.append(parked.name)
+        self._expire(parked)
 
     def _seal(self) -> Seal:
         if self._sealing is None:

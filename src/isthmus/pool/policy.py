@@ -12,6 +12,7 @@ that:
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final, Literal, NamedTuple
 
 Isolation = Literal["request", "session", "shared"]
@@ -44,6 +45,10 @@ class Slot:
     sharers: int = 0
     uses: int = 0
     idle_since: float = 0.0
+    parked_since: float | None = None
+    """Since when its holder only waits for its client, and may be ended for somebody who waits for the session."""
+    is_recalled: bool = False
+    """Whether its holder was told to end, and has not yet."""
 
     @property
     def is_free(self) -> bool:
@@ -63,11 +68,15 @@ class Waiter:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How many sessions there may be, how long one may be idle (seconds), how many are kept ready for each key."""
+    """How many sessions there may be, how long one may be idle (seconds), how many are kept ready for each key.
+
+    `grace`: seconds that a parked holder keeps its session from those who wait for it.
+    """
 
     most: int
     idle: float
     warm: int
+    grace: float = inf
 
 
 @dataclass(slots=True)
@@ -99,13 +108,20 @@ class Close(NamedTuple):
 
 
 class Refuse(NamedTuple):
-    """Tell the waiter that it waits no longer, and who has what it waited for."""
+    """Tell the waiter that it waits no longer, and why: its session is not open yet, or who has it."""
 
     waiter: Waiter
     holder: str | None
+    is_opening: bool = False
 
 
-Action = Grant | Open | Close | Refuse
+class Recall(NamedTuple):
+    """Have the parked holder of a session end, for somebody who waits."""
+
+    slot: Slot
+
+
+Action = Grant | Open | Close | Refuse | Recall
 
 
 def at_once(state: State, isolation: Isolation, asks: Waiter) -> Slot | None:
@@ -143,7 +159,7 @@ def decide(state: State, isolation: Isolation, bounds: Bounds, now: float) -> li
         mine = offered[_whose(waiter.key, isolation)]
         slot = next((each for each in mine if _fits(each, waiter, taken)), None)
         if now >= waiter.deadline:
-            granted.append(Refuse(waiter, _holder(slots, waiter, isolation)))
+            granted.append(_refused(slots, waiter, isolation))
         elif slot is None:
             unserved.append(waiter)
         else:
@@ -161,7 +177,8 @@ def decide(state: State, isolation: Isolation, bounds: Bounds, now: float) -> li
         forgotten = {slot.key for slot in closed if not slot.uses}  # nobody came for its spare: it may never come again
         keys = [key for key in state.keys if key not in forgotten]
         opened += _spares(keys, slots, taken, unserved, bounds)[: room - len(opened)]
-    return [*map(Close, closed), *granted, *map(Close, given_up), *map(Open, opened)]
+    recalled = _recalled(slots, unserved, opened, isolation, now - bounds.grace)
+    return [*map(Close, closed), *granted, *map(Close, given_up), *map(Open, opened), *map(Recall, recalled)]
 
 
 def _is_over(slot: Slot, isolation: Isolation, bounds: Bounds, now: float) -> bool:
@@ -219,6 +236,30 @@ def _is_idle(slot: Slot, taken: dict[Slot, bool]) -> bool:
     return slot.is_open and slot.is_free and slot not in taken
 
 
-def _holder(slots: Sequence[Slot], waiter: Waiter, isolation: Isolation) -> str | None:
+def _recalled(
+    slots: Sequence[Slot], unserved: Sequence[Waiter], opened: Sequence[Key], isolation: Isolation, before: float
+) -> list[Slot]:
+    """The sessions whose holders were parked `before`, as many as those who wait need and will not get otherwise.
+
+    Nobody's parked call is ended for a stranger: it is one that shares the session. The longest parked go first.
+    """
+    parked = [(slot.parked_since, slot) for slot in slots if slot.parked_since is not None]
+    if not parked or not unserved:
+        return []
+    needed = Counter(_whose(waiter.key, isolation) for waiter in unserved)
+    needed.subtract(_whose(key, isolation) for key in opened)
+    needed.subtract(_whose(slot.key, isolation) for slot in slots if not slot.is_open or slot.is_recalled)
+    recalled = []
+    for since, slot in sorted(parked, key=lambda each: each[0]):
+        whose = _whose(slot.key, isolation)
+        if since <= before and needed[whose] > 0:
+            needed[whose] -= 1
+            recalled.append(slot)
+    return recalled
+
+
+def _refused(slots: Sequence[Slot], waiter: Waiter, isolation: Isolation) -> Refuse:
     whose = _whose(waiter.key, isolation)
-    return next((slot.holder for slot in slots if slot.holder and _whose(slot.key, isolation) == whose), None)
+    mine = [slot for slot in slots if _whose(slot.key, isolation) == whose]
+    holder = next((slot.holder for slot in mine if slot.holder), None)
+    return Refuse(waiter, holder, any(not slot.is_open for slot in mine))

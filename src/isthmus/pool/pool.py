@@ -13,6 +13,7 @@ from isthmus.pool.policy import (
     Isolation,
     Key,
     Open,
+    Refuse,
     Slot,
     State,
     Waiter,
@@ -36,6 +37,16 @@ class Lease(Generic[S]):
         self.session = session
         self.is_exclusive = is_exclusive
 
+    def park(self, end: Callable[[], None]) -> None:
+        """The holder only waits for its client now: for somebody who waits for the session it may be told to `end`."""
+        if self._slot is not None:
+            self._pool.parked(self._slot, end)
+
+    def resume(self) -> None:
+        """The holder goes on."""
+        if self._slot is not None:
+            self._pool.resumed(self._slot)
+
     def release(self) -> None:
         """Give the session back; idempotent."""
         slot, self._slot = self._slot, None
@@ -52,6 +63,7 @@ class Pool(Generic[S]):
         start: starts a task.
         isolation: how far sessions are shared.
         bounds: how many there may be.
+        name: the back's, for the sentence to those who get none.
     """
 
     def __init__(
@@ -61,15 +73,18 @@ class Pool(Generic[S]):
         start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         isolation: Isolation,
         bounds: Bounds,
+        name: str = "The server",
     ) -> None:
         self._connect = connect
         self._end = end
         self._start = start
         self.isolation = isolation
         self._bounds = bounds
+        self._name = name
         self._state = State()
         self._sessions: dict[Slot, S] = {}
         self._futures: dict[Waiter, asyncio.Future[Lease[S]]] = {}
+        self._ends: dict[Slot, Callable[[], None]] = {}
         self._now = asyncio.get_running_loop().time
         self._ending: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -117,9 +132,24 @@ class Pool(Generic[S]):
             slot.holder = None
         else:
             slot.sharers -= 1
+        if self._ends:
+            self.resumed(slot)
+        slot.is_recalled = False
         slot.idle_since = self._now()
         if self._timer is None or not is_quiet(self._state, self.isolation, slot):
             self._step()
+
+    def parked(self, slot: Slot, end: Callable[[], None]) -> None:
+        """The holder of the session waits for its client; `end` ends it."""
+        slot.parked_since = self._now()
+        self._ends[slot] = end
+        if self._state.waiters:
+            self._step()
+
+    def resumed(self, slot: Slot) -> None:
+        """The holder of the session, if it was parked, is not any more."""
+        slot.parked_since = None
+        self._ends.pop(slot, None)
 
     async def close(self) -> None:
         """End every session; whoever waits is refused."""
@@ -138,12 +168,13 @@ class Pool(Generic[S]):
     def __repr__(self) -> str:
         slots = self._state.slots
         held = sum(1 for slot in slots if slot.holder is not None)
+        parked = f" ({len(self._ends)} parked)" if self._ends else ""
         shared = sum(1 for slot in slots if slot.sharers)
         opening = sum(1 for slot in slots if not slot.is_open)
         spare = sum(1 for slot in slots if slot.is_open and slot.is_free and not slot.uses)
         idle = sum(1 for slot in slots if slot.is_open and slot.is_free and slot.uses)
         return (
-            f"<Pool {self.isolation}: {len(slots)} sessions ({opening} opening, {held} held, {shared} shared, "
+            f"<Pool {self.isolation}: {len(slots)} sessions ({opening} opening, {held} held{parked}, {shared} shared, "
             f"{spare} spare, {idle} idle), {len(self._state.waiters)} waiting>"
         )
 
@@ -171,11 +202,20 @@ class Pool(Generic[S]):
                     ending = self._start(self._ended(session))
                     self._ending.add(ending)
                     ending.add_done_callback(self._ending.discard)
-            else:
-                held = f" It is held by {action.holder}." if action.holder else ""
-                why = f"No session was free for {action.waiter.label} in time.{held} Try again."
-                self._refuse(action.waiter, BackUnavailable(why))
+            elif isinstance(action, Refuse):
+                self._refuse(action.waiter, BackUnavailable(self._why(action)))
+            else:  # these come last: whoever ends may give the session back at once
+                end = self._ends[action.slot]
+                self.resumed(action.slot)
+                action.slot.is_recalled = True
+                end()
         self._set_timer()
+
+    def _why(self, refused: Refuse) -> str:
+        if refused.is_opening:
+            return f"{self._name} did not open a session for {refused.waiter.label} in time. Is it running?"
+        held = f" It is held by {refused.holder}." if refused.holder else ""
+        return f"No session was free for {refused.waiter.label} in time.{held} Try again."
 
     def _grant(self, waiter: Waiter, slot: Slot) -> None:
         self._state.waiters.remove(waiter)
@@ -237,5 +277,7 @@ class Pool(Generic[S]):
             self._timer = None
         times = [waiter.deadline for waiter in self._state.waiters]
         times += [slot.idle_since + self._bounds.idle for slot in self._state.slots if slot.is_open and slot.is_free]
+        if times and self._state.waiters:
+            times += [slot.parked_since + self._bounds.grace for slot in self._ends if slot.parked_since is not None]
         if times and not self._is_closed:
             self._timer = asyncio.get_running_loop().call_at(min(times), self._step)
