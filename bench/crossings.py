@@ -104,7 +104,7 @@ class Sink:
         assert b'"result"' in message, message
         self.answers += 1
 
-    def stream(self) -> None:
+    def stream(self, is_chosen: bool = True) -> None:
         pass
 
     def abandon(self) -> None:

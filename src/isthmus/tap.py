@@ -33,8 +33,8 @@ class _Port:
         self._recorder.note("front", "out", message, **self._where, http={"status": status} if status != 200 else None)
         self._port.answer(message, status)
 
-    def stream(self) -> None:
-        self._port.stream()
+    def stream(self, is_chosen: bool = True) -> None:
+        self._port.stream(is_chosen)
 
     def abandon(self) -> None:
         self._port.abandon()

@@ -23,8 +23,12 @@ class Port(Protocol):
     def answer(self, message: bytes, status: int) -> None:
         """Send the final answer; `status` is the HTTP status where one can still be chosen."""
 
-    def stream(self) -> None:
-        """The back answers as a stream: so does the front, where it can choose and the client can read one."""
+    def stream(self, is_chosen: bool = True) -> None:
+        """The back answers as a stream: so does the front, where it can choose and the client can read one.
+
+        Args:
+            is_chosen: False where the back's transport has no such choice: then the client's preference decides.
+        """
 
     def abandon(self) -> None:
         """End without an answer: the client cancelled the request."""

@@ -81,6 +81,7 @@ class Box:
         self.messages: list[Any] = []
         self.answers: list[Any] = []
         self.status = 0
+        self.streams: list[bool] = []
         self.is_abandoned = False
         self.is_open = True
         self.opened: Callable[[], object] | None = None
@@ -98,8 +99,8 @@ class Box:
         self.status = status
         self.notify(message)
 
-    def stream(self) -> None:
-        """Nothing to choose here."""
+    def stream(self, is_chosen: bool = True) -> None:
+        self.streams.append(is_chosen)
 
     def abandon(self) -> None:
         self.is_abandoned = True

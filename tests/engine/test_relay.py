@@ -34,6 +34,23 @@ async def client_of(proxy: Gateway, era: str) -> LegacyClient | ModernClient:
     return ModernClient(proxy) if era == "modern" else await LegacyClient.open(proxy)
 
 
+@pytest.mark.parametrize("across", [False, True])
+@BACKS
+def test_only_a_back_on_a_channel_leaves_the_form_of_a_legacy_answer_open(
+    kind: str, across: bool, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with proxy_to(kind, "modern" if across else "legacy", tmp_path / "log") as (proxy, _):
+            client = await LegacyClient.open(proxy)
+            plain, streamed = client.call(1, "echo"), client.call(2, "count", meta={"progressToken": 1}, times=1)
+            await plain.result()
+            await streamed.result()
+            assert plain.box.streams == ([False] if kind == "stdio" else [])
+            assert streamed.box.streams == [kind == "http"]
+
+    run(scenario)
+
+
 SPELLINGS = [b"1", b"1.0", b"1e2", b'"1"', b'"\\u0041"', b"0", b"-7", b"9" * 30, b"9" * 500, b'""']
 
 

@@ -73,7 +73,7 @@ class Reply:
     def answer(self, message: bytes, status: int) -> None:
         self.answered.set_result(json.loads(message))
 
-    def stream(self) -> None:
+    def stream(self, is_chosen: bool = True) -> None:
         pass
 
     def abandon(self) -> None:

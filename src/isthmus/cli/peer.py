@@ -105,7 +105,7 @@ class _Port:
     def answer(self, message: bytes, status: int) -> None:
         self.message = parse_own(message)
 
-    def stream(self) -> None:
+    def stream(self, is_chosen: bool = True) -> None:
         """Nothing to choose here."""
 
     def abandon(self) -> None:

@@ -218,7 +218,7 @@ class AskingSession:
         call.expires = now + back.limits.call_most
         back.deadlines.watch(call, now + back.limits.call)
         if back.client is None:
-            port.stream()  # as every SDK's server does: a legacy answer may be preceded by anything
+            port.stream(is_chosen=False)
         try:
             await modern.settle(back, call, self._rounds(call, request))
         except asyncio.CancelledError:

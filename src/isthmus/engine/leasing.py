@@ -82,8 +82,8 @@ class _LeasedPort:
             self._owner.questions.forget(id)
         self._port.answer(one_line(edits.with_id(parse_own(message), self._id)), status)
 
-    def stream(self) -> None:
-        self._port.stream()
+    def stream(self, is_chosen: bool = True) -> None:
+        self._port.stream(is_chosen)
 
     def abandon(self) -> None:
         self._port.abandon()

@@ -213,7 +213,7 @@ class LegacySession:
     async def _send(self, call: LegacyCall, envelope: Envelope) -> None:
         there = await self._ready()
         if self._back.client is None or self._back.is_sse:
-            call.streamed()  # as every SDK's server does: a legacy answer may be preceded by anything, on stdio too
+            call.port.stream(is_chosen=False)
         text = edits.with_id(envelope, str(call.id).encode())
         try:
             await there.request(call, text)

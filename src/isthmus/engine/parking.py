@@ -201,10 +201,10 @@ class Parked:
         if self._move(Event.FINISHED) is Do.GIVE:
             self._give()
 
-    def stream(self) -> None:
+    def stream(self, is_chosen: bool = True) -> None:
         """The back may say something before it answers: a client that would be told gets a stream."""
         if self._visit is not None and self.lease.is_exclusive:
-            self._visit.port.stream()
+            self._visit.port.stream(is_chosen)
 
     def abandon(self) -> None:
         """The call was cancelled."""

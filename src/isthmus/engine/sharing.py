@@ -200,7 +200,7 @@ class Opened:
     def answer(self, message: bytes, status: int) -> None:
         """Nothing is answered here."""
 
-    def stream(self) -> None:
+    def stream(self, is_chosen: bool = True) -> None:
         """Nothing is chosen here."""
 
     def abandon(self) -> None:
@@ -238,7 +238,7 @@ class Box:
     def answer(self, message: bytes, status: int) -> None:
         self.message = message
 
-    def stream(self) -> None:
+    def stream(self, is_chosen: bool = True) -> None:
         """Nothing to choose."""
 
     def abandon(self) -> None:

@@ -53,7 +53,7 @@ class _ChannelPort:
     def answer(self, message: bytes, status: int) -> None:
         self._outlet.write(message)
 
-    def stream(self) -> None:
+    def stream(self, is_chosen: bool = True) -> None:
         """There is one stream for everything."""
 
     def abandon(self) -> None:

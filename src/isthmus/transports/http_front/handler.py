@@ -18,7 +18,7 @@ from isthmus.protocol.versions import BATCHES, LEGACY, MODERN, Era, era_of, has_
 from isthmus.transports.http_front.guard import Guard
 from isthmus.transports.http_front.port import JSON_LINES, BatchPort, CallPort, GetPort, PostPort
 from isthmus.transports.http_front.replay import Replay, Total
-from isthmus.transports.http_front.request import Admission, Request, Sink, is_json
+from isthmus.transports.http_front.request import Admission, Request, Sink, Streams, accepted, is_json
 from isthmus.transports.http_front.stream import Stream
 from isthmus.types import Relay, Session
 from isthmus.version import PROXY_ID
@@ -103,7 +103,7 @@ class Handler:
         self._sessions: dict[str, _Session] = {}
         self._ports: set[PostPort] = set()
         self._listening: dict[PostPort, tuple[asyncio.Task[Any], bytes]] = {}
-        self._accepts: dict[str | None, tuple[bool, bool]] = {}
+        self._accepts: dict[str | None, tuple[bool, Streams]] = {}
         self._opening = 0
         self._kept = Total()
         self._loop = asyncio.get_running_loop()
@@ -236,14 +236,10 @@ class Handler:
         else:
             await self._legacy(message, request, sink, streams, lines)
 
-    def _accepted(self, accept: str | None) -> tuple[bool, bool]:
+    def _accepted(self, accept: str | None) -> tuple[bool, Streams]:
         known = self._accepts.get(accept)
         if known is None:
-            ranges = {part.partition(";")[0].strip().lower() for part in (accept or "*/*").split(",")}
-            known = (
-                bool(ranges & {"application/json", "application/*", "*/*"}),
-                bool(ranges & {"text/event-stream", "text/*", "*/*"}),
-            )
+            known = accepted(accept or "*/*")
             if len(self._accepts) < _REMEMBERED:
                 self._accepts[accept] = known
         return known
@@ -280,7 +276,7 @@ class Handler:
         sink.respond(202, lines, b"")
         await self._relay.notify(message, version)
 
-    async def _legacy(self, message: Envelope, request: Request, sink: Sink, streams: bool, lines: bytes) -> None:
+    async def _legacy(self, message: Envelope, request: Request, sink: Sink, streams: Streams, lines: bytes) -> None:
         if self._refuse_version(request, sink, lines):
             return
         id = request.headers.get("mcp-session-id")
@@ -310,7 +306,9 @@ class Handler:
         else:
             await kept.session.answer(message)
 
-    async def _legacy_request(self, kept: _Session, message: Envelope, sink: Sink, streams: bool, lines: bytes) -> None:
+    async def _legacy_request(
+        self, kept: _Session, message: Envelope, sink: Sink, streams: Streams, lines: bytes
+    ) -> None:
         if Era.LEGACY not in row_of(message.method).eras or message.method == "initialize":
             code, why = METHOD_NOT_FOUND, f"Method not found: {message.method} can't be called in this session."
             sink.respond(200, JSON_LINES + lines, error_message(message.id, code, why))
@@ -329,7 +327,9 @@ class Handler:
             kept.in_flight -= 1
             kept.used = self._loop.time()
 
-    async def _initialize(self, message: Envelope, request: Request, sink: Sink, streams: bool, lines: bytes) -> None:
+    async def _initialize(
+        self, message: Envelope, request: Request, sink: Sink, streams: Streams, lines: bytes
+    ) -> None:
         if self.is_draining or len(self._sessions) + self._opening >= self._relay.limits.sessions:
             why = "There are too many sessions, or the proxy is about to stop. Try again later."
             body = error_message(message.id, INTERNAL_ERROR, why)
@@ -353,7 +353,7 @@ class Handler:
         lines += b"Mcp-Session-Id: " + id.encode() + b"\r\n"
         PostPort(sink, streams, lines, now, self._ports).answer(answer, 200)
 
-    async def _batch(self, batch: Batch, request: Request, sink: Sink, streams: bool, lines: bytes) -> None:
+    async def _batch(self, batch: Batch, request: Request, sink: Sink, streams: Streams, lines: bytes) -> None:
         """ "JSON-RPC batches" exist in 2025-03-26 alone; one response per request, together."""
         kept = self._find(request.headers.get("mcp-session-id", ""), request)
         messages = [parse(item) for item in batch.items]

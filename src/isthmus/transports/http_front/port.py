@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from isthmus import limits
 from isthmus.transports.http_front.replay import Replay
-from isthmus.transports.http_front.request import Sink
+from isthmus.transports.http_front.request import Sink, Streams
 from isthmus.transports.http_front.stream import STREAM_LINES, Stream
 from isthmus.wire.sse import COMMENT, write_event
 
@@ -21,7 +21,7 @@ class PostPort:
 
     Args:
         sink: the response.
-        streams: whether the client accepts `text/event-stream`; if not, only the answer reaches it.
+        streams: how welcome `text/event-stream` is to the client; if it is refused, only the answer reaches it.
         lines: header lines of every response (CORS, a session's id).
         now: the loop's time.
         among: the ports that are open; it is one of them until it is done.
@@ -29,7 +29,7 @@ class PostPort:
 
     __slots__ = ("_among", "_has_begun", "_is_done", "_lines", "_since", "_sink", "_streams", "_wants_stream", "left")
 
-    def __init__(self, sink: Sink, streams: bool, lines: bytes, now: float, among: "set[PostPort]") -> None:
+    def __init__(self, sink: Sink, streams: Streams, lines: bytes, now: float, among: "set[PostPort]") -> None:
         self.left: Callable[[], object] | None = None
         self._among = among
         among.add(self)
@@ -58,8 +58,8 @@ class PostPort:
         else:
             self._sink.respond(status, JSON_LINES + self._lines if self._lines else JSON_LINES, message)
 
-    def stream(self) -> None:
-        self._wants_stream = self._streams
+    def stream(self, is_chosen: bool = True) -> None:
+        self._wants_stream = self._streams >= (Streams.ACCEPTED if is_chosen else Streams.PREFERRED)
 
     def abandon(self) -> None:
         if not self._is_done:
@@ -115,7 +115,7 @@ class CallPort(PostPort):
 
     Args:
         sink: the response.
-        streams: whether the client accepts `text/event-stream`; if not, only the answer reaches it.
+        streams: how welcome `text/event-stream` is to the client; if it is refused, only the answer reaches it.
         lines: header lines of the response.
         now: the loop's time.
         among: the ports that are open; it is one of them until it is done.
@@ -125,15 +125,15 @@ class CallPort(PostPort):
     __slots__ = ("_replay", "_stream")
 
     def __init__(
-        self, sink: Sink, streams: bool, lines: bytes, now: float, among: "set[PostPort]", replay: Replay[Stream]
+        self, sink: Sink, streams: Streams, lines: bytes, now: float, among: "set[PostPort]", replay: Replay[Stream]
     ) -> None:
         super().__init__(sink, streams, lines, now, among)
         self._replay = replay
         self._stream: Stream | None = None
 
-    def stream(self) -> None:
-        """The back streams. Where there are primers the stream begins at once: from then on it can be resumed."""
-        super().stream()
+    def stream(self, is_chosen: bool = True) -> None:
+        """Where there are primers the stream begins at once: from then on it can be resumed."""
+        super().stream(is_chosen)
         if self._replay.primes and self._wants_stream and not self._is_done:
             self._begin()
 
@@ -239,7 +239,7 @@ class GetPort:
     def answer(self, message: bytes, status: int) -> None:
         """No request is answered here."""
 
-    def stream(self) -> None:
+    def stream(self, is_chosen: bool = True) -> None:
         """Nothing to choose here."""
 
     def abandon(self) -> None:
@@ -273,7 +273,7 @@ class BatchPort:
         self._answers.append(message)
         self.abandon()
 
-    def stream(self) -> None:
+    def stream(self, is_chosen: bool = True) -> None:
         """Nothing to choose here."""
 
     def abandon(self) -> None:

@@ -1,11 +1,16 @@
 """What a shell gives to the handler: the request as a value, and where the response goes."""
 
 import asyncio
+import re
 from collections.abc import Callable
+from enum import IntEnum
 from typing import Final, NamedTuple, Protocol
 
 ONCE: Final = ("host", "content-length", "transfer-encoding", "content-type", "mcp-session-id", "origin")
 """Header fields that decide and so may be given once."""
+_JSON: Final = ("application/json", "application/*", "*/*")
+_STREAM: Final = ("text/event-stream", "text/*", "*/*")
+_WEIGHT: Final = re.compile(r";\s*q=([01](?:\.\d{0,3})?)\s*(?:;|$)", re.IGNORECASE)
 
 
 class Grant(NamedTuple):
@@ -17,11 +22,19 @@ class Grant(NamedTuple):
     """The moment on the loop's clock from which the token has to be verified again."""
 
 
+class Streams(IntEnum):
+    """How welcome a stream of server-sent events is to a client as the answer to a POST."""
+
+    REFUSED = 0
+    ACCEPTED = 1
+    PREFERRED = 2
+
+
 class Admission(NamedTuple):
     """A POST that may come in: header lines of every response, whether it may stream, whether its header is modern."""
 
     lines: bytes
-    streams: bool
+    streams: Streams
     is_modern: bool
 
 
@@ -48,6 +61,26 @@ class Request:
     def principal(self) -> str | None:
         """Who calls, where that is known."""
         return self.grant.principal if self.grant is not None else None
+
+
+def accepted(accept: str) -> tuple[bool, Streams]:
+    """Whether an Accept header lets JSON through, and what it says of streams.
+
+    The higher weight is the preference (RFC 9110 §12.5.1); of equal weights the one named first, which is no rule of
+    HTTP, but how those who would rather have a stream say it.
+    """
+    weighed = [(_weight(part), part.partition(";")[0].strip().lower()) for part in accept.split(",")]
+    names = [name for weight, name in sorted(weighed, key=lambda each: -each[0]) if weight]
+    json = next((at for at, name in enumerate(names) if name in _JSON), None)
+    streams = next((at for at, name in enumerate(names) if name in _STREAM), None)
+    if streams is None:
+        return json is not None, Streams.REFUSED
+    return json is not None, Streams.PREFERRED if json is None or streams < json else Streams.ACCEPTED
+
+
+def _weight(part: str) -> float:
+    found = _WEIGHT.search(part)
+    return float(found[1]) if found else 1.0
 
 
 def is_json(request: Request) -> bool:
