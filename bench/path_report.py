@@ -103,6 +103,17 @@ def peers(results: Results, way: Way) -> list[str]:
     return [name for name in HAS if name in measured and name not in OWN]
 
 
+def _beside(ways: Sequence[Way], way: Way, cell: Cell, results: Results, what: str) -> str:
+    """What nginx did under the same load on this path, or on the nearest that it has: of the same era, over HTTP."""
+    for near in sorted(ways, key=lambda each: (each != way, each.era != way.era, each.form != way.form)):
+        outcome = results.get((near.key, cell, "nginx"))
+        if outcome is not None and not outcome.failed:
+            did = number(statistics.median(getattr(turn, what) for turn in outcome.turns))
+            place = "" if near == way else f" ({near.title})"
+            return f"; nginx{place}: {did}" + (" calls/s" if what == "rate" else "")
+    return ""
+
+
 def verdict(ways: Sequence[Way], results: Results) -> tuple[list[str], bool]:
     """Sentences on both targets, and whether both are met."""
     missed: list[str] = []
@@ -114,11 +125,13 @@ def verdict(ways: Sequence[Way], results: Results) -> tuple[list[str], bool]:
                 missed.append(f"isthmus, {way.title}, {cell}: failed: {_plain(ours.failed)}")
                 continue
             if cell.size == LARGE and (worst := statistics.median(t.memory for t in ours.turns)) > MEMORY:
-                missed.append(f"memory, {way.title}, {cell}: {number(worst)} payloads per call in flight")
+                told = f"{number(worst)} payloads per call in flight"
+                missed.append(f"memory, {way.title}, {cell}: {told}{_beside(ways, way, cell, results, 'memory')}")
             for name in peers(results, way) if cell.size == SMALL else ():
                 if values := ratios(results, way, cell, name):
                     wanted = FASTER * statistics.median(t.rate for t in results[way.key, cell, name].turns)
                     would = f"{FASTER:.0f} × would be {number(wanted)} calls/s, {number(1e6 / wanted)} µs a call"
+                    would += _beside(ways, way, cell, results, "rate")
                     slowest += [(statistics.median(values), f"{way.title}, {cell}, {name}", would)]
     missed += [f"{place}: {number(value)} ×; {would}" for value, place, would in slowest if value < FASTER]
     lines = [f"Targets: calls of {SMALL} B at {FASTER:.0f} × every peer's calls/s or more on every path; memory with"]
@@ -244,8 +257,8 @@ of {rounds} rounds, with the least and the largest in brackets; a ratio is taken
   it is the back's.
 * **Peers** are what their installation gives, told to log errors only. *FastMCP* is `create_proxy(target)`: a session
   for every call. *FastMCP, reusing* is `create_proxy` of a connected `Client`, its documented way to reuse one.
-  *mcp-proxy* is the one from PyPI. *supergateway* keeps sessions (`--stateful`); without it starts the command for
-  every call.
+  *mcp-proxy* is the one from PyPI. *supergateway* is its default, which starts the command for every call;
+  *supergateway, stateful* is told to keep legacy sessions (`--stateful`).
 * **Memory** is the peak of the proxy's resident memory since the round began, less that of the same process when it
   was warm and had seen small calls only.
 """

@@ -71,6 +71,7 @@ HAS: dict[str, set[tuple[str, str, str]]] = {
     "FastMCP, reusing": HTTP_HTTP | HTTP_STDIO | STDIO_HTTP,
     "mcp-proxy": {("http", "stdio", "legacy"), ("stdio", "http", "legacy")},
     "supergateway": HTTP_STDIO | {("stdio", "http", "legacy")},
+    "supergateway, stateful": {("http", "stdio", "legacy")},
 }
 """The paths that each says it has."""
 
@@ -169,6 +170,6 @@ def command(name: str, way: Way, port: int, back: Sequence[str], environments: E
     program = str(environments.get("node") / "supergateway")
     quiet = [node(), program, "--logLevel", "none"]
     if http_front:
-        shape = ["--outputTransport", "streamableHttp", "--stateful", "--port", str(port)]
-        return [*quiet, "--stdio", shlex.join(back), *shape]
+        shape = ["--outputTransport", "streamableHttp", "--port", str(port)]
+        return [*quiet, "--stdio", shlex.join(back), *shape, *(["--stateful"] if "stateful" in name else [])]
     return [*quiet, "--streamableHttp", *back]
