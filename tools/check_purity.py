@@ -1,6 +1,6 @@
 """Fails when a lower floor does what it may not: wait, read a clock, roll dice, log, or touch the world.
 
-`wire` and `protocol` take time, ids and keys as arguments; that is what makes them testable without a loop.
+`wire`, `protocol` and `routing` take time, ids and keys as arguments; that is what makes them testable without a loop.
 """
 
 import ast
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-PURE = (Path("src/isthmus/wire"), Path("src/isthmus/protocol"))
+PURE = (Path("src/isthmus/wire"), Path("src/isthmus/protocol"), Path("src/isthmus/routing"))
 FORBIDDEN = {
     "asyncio", "concurrent", "contextvars", "datetime", "io", "logging", "multiprocessing", "os", "pathlib", "random",
     "secrets", "select", "signal", "socket", "ssl", "subprocess", "tempfile", "threading", "time", "uuid",

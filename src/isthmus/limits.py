@@ -125,6 +125,17 @@ ROUND_WAIT: Final = 0.1
 ROUND_WAIT_MOST: Final = 5.0
 LIST_PAGES: Final = 100
 """Pages of one list that are followed; a cursor that leads round in a circle ends there."""
+BREAKER_DEATHS: Final = 5
+"""A back among others that failed so often within BREAKER_WINDOW in the middle of calls is out: a crash loop."""
+BREAKER_WINDOW: Final = 60.0
+LISTING: Final = 5.0
+"""For one of many backs to take part in a list, or in the opening of a session, before it is left out."""
+CATALOG_BYTES: Final = 64 * MIB
+"""Lists of single clients that a catalog keeps, the oldest forgotten first; a large one of 100 tools has 100 KiB."""
+PAGE_ITEMS: Final = 10_000
+"""Items on one page of a list of many backs: clients that follow no cursor see the whole of all but the largest."""
+PAGE_BYTES: Final = 8 * MIB
+"""Bytes on one page of such a list, to be under what clients take (`Limits.result`)."""
 INPUT_ROUNDS: Final = 20
 """Times that a server may ask for input before `isthmus call` gives up; a dialogue with a person has a few."""
 RECORD_QUEUE: Final = 32 * MIB
@@ -133,8 +144,14 @@ REPLAY_PAUSE: Final = 0.05
 """Between two messages of a replay at most: enough for a client to read the first before the second is there."""
 RECORD_CLOSE: Final = 5.0
 """For a recording to be written to its end when the proxy stops."""
+CONFIG_BYTES: Final = 4 * MIB
+"""A file of servers: a thousand of them are under 1 MiB; what clients keep beside them grows with their history."""
+CONFIG_DEPTH: Final = 48
+"""Nesting of a file of servers: our own keys need 8, the rest is for values of hidden arguments."""
 NOISE_FIRST: Final = 10_000
 """Lines on stdout that are no messages, before the first that is one: then the command is no MCP server."""
+NAME_LONGEST: Final = 64
+"""Characters of a tool's or prompt's name with its prefix: the models' interfaces take no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
