@@ -26,7 +26,9 @@ _SEEN: Final = (b"resources/updated", b"resources\\/updated", b"subscriptions/ac
 
 def has_uri(text: bytes) -> bool:
     """Whether a member may be called `uri`. Only as `\\u00XX` can a letter be escaped."""
-    return b'"uri"' in text or (b"\\u00" in text and _SPELLED.search(text) is not None)
+    if b'"uri"' in text:
+        return True
+    return b"\\" in text and b"\\u00" in text and _SPELLED.search(text) is not None
 
 
 def text_of(value: str) -> Raw:
