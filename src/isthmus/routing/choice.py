@@ -1,8 +1,8 @@
 """Which of a server's things are shown, and with what changed. Values: a reload compares them.
 
 An entry of `allow` and `deny`, and the key of an edit, is the server's own name, URI or template. Entries may also be
-shell patterns (`*`, `?`, `[…]`), and templates, which stand for the URIs that they expand to (RFC 6570: `{x}` for
-anything without `/`, `?` and `#`, the forms with an operator for anything).
+shell patterns (`*` for anything, `?`, `[…]`), and templates, which stand for the URIs that they expand to (RFC 6570:
+`{x}` for anything without `/`, `?` and `#`, the forms with an operator for anything).
 """
 
 import re

@@ -110,16 +110,16 @@ class Face:
         if self.is_plain:
             return shown, text
         edit = self._parts[kind].edits.get(own, _NO_EDIT)
+        is_edited = shown != own
+        if is_edited:
+            members[key] = text_of(shown)
         if edit.hidden or edit.fixed:
             if missing_of(members, edit):
                 return None
-            hide(members, edit)
-        is_edited = edit is not _NO_EDIT
-        if shown != own:
-            members[key] = text_of(shown)
-            is_edited = True
+            is_edited |= hide(members, edit)
         if edit.description is not None:
             members["description"] = text_of(edit.description)
+            is_edited = True
         if key != "name":
             is_edited |= self._name(members, edit)
         elif kind == "tools" and self.prefix is not None and _UI.search(text):

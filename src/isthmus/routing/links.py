@@ -21,7 +21,6 @@ UriEdit = Callable[[str], str]
 
 _SPELLED: Final = re.compile(rb"\\u00(?:75|72|69)")
 _UPDATED: Final = "notifications/resources/updated"
-_SEEN: Final = (b"resources/updated", b"resources\\/updated", b"subscriptions/acknowledged", b"\\u00", b"\\/")
 
 
 def has_uri(text: bytes) -> bool:
@@ -56,16 +55,15 @@ def edit_answer(method: str, message: bytes, edit: UriEdit) -> bytes:
     envelope = open_object(message)
     if envelope is None:
         return message
-    path = ("error", _in_error) if "error" in envelope else ("result", _RESULTS.get(method))
-    where, inside = path
-    if inside is None or where not in envelope or not _edit_object(envelope, where, inside, edit):
+    where, inside = ("error", _in_error) if "error" in envelope else ("result", _RESULTS.get(method))
+    if inside is None or not _edit_object(envelope, where, inside, edit):
         return message
     return close_object(envelope)
 
 
 def edit_notification(message: bytes, edit: UriEdit) -> bytes:
     """A JSON-RPC notification with the URI of an updated resource, or those of an acknowledged subscription, edited."""
-    if not any(each in message for each in _SEEN):
+    if b"/updated" not in message and b"/acknowledged" not in message and b"\\" not in message:
         return message
     envelope = open_object(message)
     inside = _NOTIFICATIONS.get(string(envelope.get("method")) or "") if envelope is not None else None

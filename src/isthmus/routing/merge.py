@@ -11,12 +11,12 @@ _LISTED: Final = ("tools", "prompts", "resources")
 
 
 def capabilities(each: Iterable[Mapping[str, Any]], *, is_whole: bool = True) -> dict[str, Any]:
-    """What all servers can do together: what any of them can. Tasks are left out, which no one server could be asked for.
+    """What all servers can do together: what any of them can. Tasks are left out: their ids say not whose they are.
 
     Args:
         each: their `capabilities`; what is no object in them counts as nothing.
-        is_whole: whether all servers have said theirs. One that has not may turn out to have any list, so lists of every
-            kind are offered then, and that they may change.
+        is_whole: whether all servers have said theirs. One that has not may turn out to have any list, so lists of
+            every kind are offered then, and that they may change.
     """
     merged: dict[str, Any] = {}
     for one in each:

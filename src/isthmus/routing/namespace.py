@@ -14,12 +14,13 @@ prefix is all of what stands before the next `/`. There a client may write it in
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from itertools import count
+from itertools import chain, count
 from typing import Final
 
 from isthmus.limits import NAME_LONGEST
 
 _HEX: Final = 8
+_PROPOSED: Final = 40
 _SHORTENED: Final = re.compile(r"_[0-9a-f]{8}\Z")
 _SCHEME: Final = re.compile(r"([^:/?#{}\s]+)://")
 _FETCHED: Final = frozenset({"http", "https"})
@@ -127,7 +128,7 @@ def clash(prefixes: Sequence[str]) -> tuple[str, str, str] | None:
     for at, second in enumerate(prefixes):
         for first in prefixes[:at]:
             if _is_clash(first, second):
-                return first, second, _instead(second, first, prefixes)
+                return first, second, _instead(second, prefixes)
     return None
 
 
@@ -135,11 +136,8 @@ def _is_clash(one: str, other: str) -> bool:
     return one.lower() == other.lower() or one.startswith(f"{other}_") or other.startswith(f"{one}_")
 
 
-def _instead(second: str, first: str, prefixes: Sequence[str]) -> str:
-    """The prefix with `-` where the other's end and its `_` stood, or with the next free number."""
-    if second.startswith(f"{first}_"):
-        other = f"{first}-{second[len(first) + 1 :]}".rstrip("-")
-        if not any(_is_clash(other, each) for each in prefixes):
-            return other
-    numbered = (f"{second}-{number}" for number in count(2))
-    return next(each for each in numbered if not any(_is_clash(each, other) for other in prefixes))
+def _instead(second: str, prefixes: Sequence[str]) -> str:
+    """The prefix without `_`, so that it begins with no other and `_`, and with the first number that makes it free."""
+    plain = second.replace("_", "-").rstrip("-")[:_PROPOSED]
+    proposals = chain([plain], (f"{plain}-{number}" for number in count(2)))
+    return next(each for each in proposals if not any(_is_clash(each, other) for other in prefixes))

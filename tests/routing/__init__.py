@@ -1,0 +1,1 @@
+"""Names, choices and faces of many servers, without any I/O."""
