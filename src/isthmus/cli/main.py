@@ -28,6 +28,7 @@ TARGET is a URL (http://… or https://…), a .py or .js file, or -- COMMAND AR
   isthmus call server.py add a=1 b=2              one of its tools
   isthmus run --record file.jsonl server.py       both sides' messages as JSON lines
   isthmus replay file.jsonl                       a server that answers from them
+  isthmus config show mcp.json                    what a file of servers means
 """
 
 
@@ -37,6 +38,12 @@ _CALL: Final = """\
   isthmus call URL write text=@letter.txt         from a file; :=@ for JSON
   echo '{"a": 1}' | isthmus call URL add -        the arguments from stdin
   isthmus call add a=1 b=2 -- COMMAND ARGS…
+"""
+
+_CONFIG: Final = """\
+  isthmus config schema                           the JSON schema of a file of servers, for editors
+  isthmus config show mcp.json                    the file as it is understood, with secrets masked
+  isthmus config import claude|cursor|vscode      that client's servers as such a file
 """
 
 
@@ -70,7 +77,7 @@ def _main(argv: list[str]) -> int:
         level=arguments.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     target = command if command is not None else arguments.target
-    if target is None:
+    if target is None and arguments.command != "config":
         raise ConfigError("There is no target. Give a URL, a script, or -- COMMAND ARGS…")
     return _COMMANDS[arguments.command](arguments, target)
 
@@ -114,8 +121,10 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("target", metavar="FILE")
     for each in (run, replay):
         _add_front(each)
+    config, explain = _add_files(commands)
     for each in (run, check, listing, call, replay):
         each.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="for a call without any sign of life")
+    for each in (run, check, listing, call, replay, config, explain):
         each.add_argument(
             "--log-level", choices=("debug", "info", "warning", "error"), default="warning", metavar="LEVEL"
         )
@@ -141,6 +150,21 @@ def _parser() -> argparse.ArgumentParser:
     call.add_argument("--save", metavar="DIR", help="save images, sounds and files there")
     call.add_argument("--root", action="append", default=[], metavar="DIR", help="a folder the server may know of")
     return parser
+
+
+def _add_files(commands: Any) -> tuple[_Parser, _Parser]:
+    """The commands about files of servers."""
+    style = argparse.RawDescriptionHelpFormatter
+    config = commands.add_parser("config", help="read files of servers", epilog=_CONFIG, formatter_class=style)
+    config.add_argument("what", choices=("schema", "show", "import"), metavar="schema|show|import")
+    config.add_argument(
+        "target", nargs="?", metavar="FILE|CLIENT", help="show: a file; import: claude, cursor or vscode"
+    )
+    config.add_argument("--file", metavar="PATH", help="import: the client's file, instead of where it usually is")
+    explain = commands.add_parser("explain", help="say which server of a file a name goes to", formatter_class=style)
+    explain.add_argument("target", metavar="FILE")
+    explain.add_argument("name", metavar="NAME-OR-URI", help="of a tool, prompt or resource, as clients know it")
+    return config, explain
 
 
 def _add_front(command: argparse.ArgumentParser) -> None:
@@ -254,12 +278,35 @@ def _call(arguments: argparse.Namespace, target: str | list[str]) -> int:
     return call(_target(arguments, target), _limits(arguments), order)
 
 
+def _config(arguments: argparse.Namespace, target: str | list[str] | None) -> int:
+    from isthmus.cli import config
+
+    if isinstance(target, list):
+        raise ConfigError("config takes a file or the name of a client, not a command.")
+    if arguments.what == "schema":
+        return config.print_schema()
+    if target is None:
+        what = "a file" if arguments.what == "show" else "claude, cursor or vscode"
+        raise ConfigError(f"isthmus config {arguments.what} needs {what}.")
+    return config.show(target) if arguments.what == "show" else config.import_from(target, arguments.file)
+
+
+def _explain(arguments: argparse.Namespace, target: str | list[str]) -> int:
+    from isthmus.cli.explain import explain_name
+
+    if not isinstance(target, str):
+        raise ConfigError("explain takes a file and a name, not a command.")
+    return explain_name(target, arguments.name)
+
+
 _COMMANDS: Final[dict[str, Callable[[argparse.Namespace, Any], int]]] = {
     "run": _run,
     "check": _check,
     "list": _list,
     "call": _call,
     "replay": _replay,
+    "config": _config,
+    "explain": _explain,
 }
 
 

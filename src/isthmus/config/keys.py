@@ -20,7 +20,7 @@ TRANSPORTS: Final = {
 """What a transport is called, and the kind of `HttpTarget` that it means."""
 
 _TEXT: Final = Text()
-_FILLED: Final = Text("a string that is not empty", pattern=r"(?s).+")
+_FILLED: Final = Text("a string that is not empty", pattern=r"[\s\S]+")
 _SECONDS: Final = Number("a number of seconds above 0")
 _PREFIX: Final = Text(
     "a string of letters, digits, '_', '-' and '.' that begins with a letter or digit and does not end with '_'",

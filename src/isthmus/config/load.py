@@ -66,9 +66,14 @@ def load(path: str | Path, *, environ: Mapping[str, str] | None = None, ask: Ask
         ConfigError: it can't be read or can't work; the sentence begins with `path:LINE`.
     """
     top = read_file(path)
+    where = Variables(os.environ if environ is None else environ, str(folder_of(path)), ask=ask)
+    return _config(top, str(path), where)
+
+
+def folder_of(path: str | Path) -> Path:
+    """The folder that relative paths in a file are relative to."""
     folder = Path(os.path.abspath(path)).parent
-    folder = folder.parent if folder.name in _EDITORS else folder
-    return _config(top, str(path), Variables(os.environ if environ is None else environ, str(folder), ask=ask))
+    return folder.parent if folder.name in _EDITORS else folder
 
 
 def read_file(path: str | Path) -> Node:

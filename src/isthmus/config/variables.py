@@ -3,7 +3,7 @@
 ${NAME}, ${env:NAME}         a variable of the environment; an error if it is not set
 ${NAME:-text}                the same, or the text where it is not set or empty
 ${input:ID}                  an input of VS Code: from the environment's INPUT_ID, else asked, else its default
-${workspaceFolder} and such  what editors know by themselves (`_known`)
+${workspaceFolder} and such  what editors know by themselves (`Variables.known`)
 $${                          ${ as it is
 """
 
@@ -93,7 +93,7 @@ class Variables:
             inside = match.group(1)
             if inside is None:
                 return "${"
-            known = self._known(inside)
+            known = self.known(inside)
             if known is not None:
                 return known
             is_secret = True
@@ -101,7 +101,7 @@ class Variables:
 
         return replace(node, value=_USE.sub(put, node.value), is_secret=is_secret)
 
-    def _known(self, name: str) -> str | None:
+    def known(self, name: str) -> str | None:
         """What editors put in by themselves."""
         match name:
             case "workspaceFolder":

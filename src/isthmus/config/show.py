@@ -1,0 +1,93 @@
+"""A configuration as it is understood: defaults merged, variables put in, secrets masked."""
+
+import re
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from isthmus.config.document import Node
+from isthmus.config.keys import SERVER
+from isthmus.config.load import Config, Server
+from isthmus.engine.member import Spec
+from isthmus.record import MASK, is_secret
+
+_FLAG: Final = re.compile(r"--?([\w-]+)(=?)")
+
+
+def shown(config: Config) -> dict[str, Any]:
+    """The configuration as JSON values, itself one that can be read.
+
+    Masked are: all values of `env`; `auth`; headers, arguments and parts of a URL whose name is that of a secret; what
+    came out of a variable or an input.
+    """
+    specs = {spec.name: spec for spec in config.specs}
+    return {
+        "isthmus": {"name": config.name, "longest": config.longest},
+        "mcpServers": {name: _server(server, specs.get(name)) for name, server in config.servers.items()},
+    }
+
+
+def _server(server: Server, spec: Spec | None) -> dict[str, Any]:
+    said: dict[str, Node] = server.node.value
+    found = {key: _value(key, said[key]) for key in SERVER.keys if key in said and key != "isthmus"}
+    own = {key: _inside(each) for key, each in server.own.items()}
+    if spec is not None:
+        own["prefix"] = spec.face.prefix or ""
+    if own:
+        found["isthmus"] = own
+    return found
+
+
+def _value(key: str, node: Node) -> Any:
+    match key:
+        case "env":
+            return dict.fromkeys(node.value, MASK)
+        case "auth":
+            return MASK
+        case "headers":
+            return {title: MASK if is_secret(title) else _text(each) for title, each in node.value.items()}
+        case "args":
+            return _arguments(node.value)
+        case "url":
+            return MASK if node.is_secret else _url(node.value)
+    return _inside(node)
+
+
+def _text(node: Node) -> Any:
+    return MASK if node.is_secret else node.value
+
+
+def _inside(node: Node, name: str = "") -> Any:
+    if isinstance(node.value, dict):
+        # The value of a fixed argument stands under `fixed` under the argument's name.
+        return {key: _inside(each, name if key == "fixed" else key) for key, each in node.value.items()}
+    if isinstance(node.value, list):
+        return [_inside(each, name) for each in node.value]
+    return MASK if node.is_secret or (name and isinstance(node.value, str) and is_secret(name)) else node.value
+
+
+def _arguments(nodes: list[Node]) -> list[Any]:
+    """A command's arguments; `--token x` and `--token=x` are known by the name."""
+    found: list[Any] = []
+    is_next = False
+    for node in nodes:
+        flag = _FLAG.match(node.value)
+        names_secret = flag is not None and is_secret(flag[1])
+        if names_secret and flag is not None and flag[2]:
+            found.append(flag[0] + MASK)
+        else:
+            found.append(MASK if is_next and flag is None else _text(node))
+        is_next = names_secret and flag is not None and not flag[2]
+    return found
+
+
+def _url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        asked = parse_qsl(parts.query, keep_blank_values=True)
+    except ValueError:
+        return MASK
+    if any(is_secret(name) for name, _ in asked):
+        kept = [(name, MASK if is_secret(name) else value) for name, value in asked]
+        parts = parts._replace(query=urlencode(kept, safe="*"))
+    user, at, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{MASK}@{host}" if at and user else parts.netloc).geturl()
