@@ -138,6 +138,6 @@ def _is_clash(one: str, other: str) -> bool:
 
 def _instead(second: str, prefixes: Sequence[str]) -> str:
     """The prefix without `_`, so that it begins with no other and `_`, and with the first number that makes it free."""
-    plain = second.replace("_", "-").rstrip("-")[:_PROPOSED]
+    plain = prefix_of(second.replace("_", "-")[:_PROPOSED])
     proposals = chain([plain], (f"{plain}-{number}" for number in count(2)))
     return next(each for each in proposals if not any(_is_clash(each, other) for other in prefixes))

@@ -1,0 +1,60 @@
+"""What an entry of a choice means, and what no choice can be."""
+
+import pytest
+
+from isthmus.routing.choice import Choice, Edit, Part, judge_of
+
+
+@pytest.mark.parametrize(
+    ("entry", "meant", "not_meant"),
+    [
+        ("get", ["get"], ["got", "get_it", "GET", ""]),
+        ("get_*", ["get_", "get_it", "get_a/b"], ["get", "xget_it"]),
+        ("g?t", ["get"], ["gt", "geet"]),
+        ("[gs]et", ["get", "set", "[gs]et"], ["let"]),
+        ("db://{id}", ["db://{id}", "db://5", "db://"], ["db://5/x", "db://5?x", "db://{id}/x", "xdb://5"]),
+        ("f:///{+path}.md", ["f:///{+path}.md", "f:///a/b.md"], ["f:///a/b.mdx", "f:///a/b"]),
+        ("s://x{?q,r}", ["s://x{?q,r}", "s://x", "s://x?q=1"], ["s://", "t://x"]),
+        ("db://*", ["db://5", "db://{id}", "db://a/b"], ["d://"]),
+        ("a.b", ["a.b"], ["axb"]),
+    ],
+)
+def test_entry_means_itself_a_pattern_or_what_a_template_expands_to(
+    entry: str, meant: list[str], not_meant: list[str]
+) -> None:
+    allows = judge_of(Part(allow=(entry, "other")))
+    denies = judge_of(Part(deny=(entry, "other")))
+    assert [(allows(own), denies(own)) for own in meant] == [(True, False)] * len(meant)
+    assert [(allows(own), denies(own)) for own in not_meant] == [(False, True)] * len(not_meant)
+
+
+def test_what_is_denied_is_not_shown_even_where_it_is_allowed() -> None:
+    is_shown = judge_of(Part(allow=("a*",), deny=("ab",)))
+    assert [is_shown(own) for own in ("a", "ab", "abc", "b")] == [True, False, True, False]
+    assert not judge_of(Part(allow=()))("a")
+    assert judge_of(Part())("a")
+
+
+def test_choices_are_equal_by_value() -> None:
+    one, same, other = (
+        Choice(tools=Part(edits=(("a", Edit(fixed=(("x", text),))),))) for text in (b"1", b"1", b"true")
+    )
+    assert one == same != other
+    assert hash(one) == hash(same)
+
+
+def test_what_could_not_be_told_apart_is_refused() -> None:
+    with pytest.raises(ValueError, match="'c' is the new name of two"):
+        Part(edits=(("a", Edit(rename="c")), ("b", Edit(rename="c"))))
+    with pytest.raises(ValueError, match="'a' is edited twice"):
+        Part(edits=(("a", Edit(rename="c")), ("a", Edit(rename="d"))))
+
+
+@pytest.mark.parametrize("edit", [Edit(hidden=("x",)), Edit(fixed=(("x", b"1"),))])
+def test_only_a_tool_has_arguments_to_hide(edit: Edit) -> None:
+    part = Part(edits=(("a", edit),))
+    Choice(tools=part)
+    with pytest.raises(ValueError, match="only a tool's arguments"):
+        Choice(prompts=part)
+    with pytest.raises(ValueError, match="only a tool's arguments"):
+        Choice(resources=part)
