@@ -67,6 +67,7 @@ class Talk:
         if answer is not None:
             assert not self.out, "what is still asked was not withdrawn"
             assert answer["id"] == self.id
+            assert self.sent.box.messages[-1] == answer, "a front passes nothing on after the answer"
             assert "error" in answer or answer["result"] == {"content": [], "tag": self.tag}
 
 

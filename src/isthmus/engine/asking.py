@@ -1,13 +1,14 @@
 """A legacy client's session with a modern back: the proxy asks on the back's behalf.
 
 The back knows no session; what belongs to one (the level, the subscriptions, the questions that are out) is kept here.
-What each message becomes is `protocol/crossings/legacy_front`.
+What each message becomes is `protocol/crossings/legacy_front`; what is done when is the machine in `protocol/asking`.
 """
 
 import asyncio
 import logging
 import secrets
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec import Raw
 
@@ -17,9 +18,10 @@ from isthmus.engine.listening import Listening
 from isthmus.engine.modern import ModernCall
 from isthmus.errors import BackFault, Fault
 from isthmus.protocol import edits
+from isthmus.protocol.asking import MOVES, Do, Event, State
 from isthmus.protocol.correlate import Correlator
 from isthmus.protocol.crossings import legacy_front
-from isthmus.protocol.crossings.legacy_front import Client, Round
+from isthmus.protocol.crossings.legacy_front import Client, Question, Round
 from isthmus.protocol.judge import ModernRequest
 from isthmus.protocol.methods import row_of
 from isthmus.protocol.names import CANCELLED, HEADER_MISMATCH, INITIALIZED
@@ -48,54 +50,72 @@ _log: Final = logging.getLogger("isthmus.engine")
 
 
 class AskedCall(ModernCall):
-    """A legacy client's request at a modern back, through all its rounds."""
+    """A legacy client's request at a modern back, through all its rounds: the machine of `protocol/asking`."""
 
-    __slots__ = ("_method", "_uri", "_version", "is_cancelled", "port", "round", "urls")
+    __slots__ = ("_version", "answers", "due", "pause", "port", "request", "round", "rounds", "said", "state", "urls")
 
     def __init__(self, back: "Back", request: ModernRequest, port: Port, version: str) -> None:
         super().__init__(back, request, port)
         self.port = port
-        self._method = request.row.name
-        self._uri = request.name if self._method == "resources/read" else None
+        self.request = request
         self._version = version
-        self.round: Members | None = None
-        """The `input_required` result that came last, until it is dealt with."""
-        self.is_cancelled = False
+        self.state = State.CALLED
+        self.due = Do.SEND
+        """What the task of the call is to do next, if that is of its acts."""
+        self.said: Members | None = None
+        """The `input_required` result that answered the last round, until the next is sent."""
+        self.round = Round([], None)
+        """What it asks for."""
+        self.rounds = 0
+        self.pause = limits.ROUND_WAIT
+        self.answers: dict[str, Raw] = {}
         self.urls: list[str] = []
         """The `elicitationId` of each URL that the user agreed to open."""
 
+    def move(self, event: Event) -> Do:
+        """What is to be done now that this has happened."""
+        before = self.state
+        do, self.state = MOVES[before][event]
+        assert do is not Do.BUG, f"{event} in {before}"
+        if self.state is not before:
+            self.due = do
+        return do
+
     def begin_round(self) -> None:
-        """Another round: another request to the back."""
+        """Another round: another request to the back, with what came of the one before."""
         self.id = self.back.ids.mint()
-        self.round = None
+        self.said = None
+        legacy_front.retry(self.request, self.answers, self.round.state)
 
     def answered(self, envelope: Envelope, status: int) -> None:
         result = open_object(envelope.members["result"]) if "result" in envelope.members else None
-        if self.is_answered or self.is_cancelled:
-            return
         self.back.has_answered = True
         if result is None:
             self._refused(envelope)
             return
         kind = legacy_front.result_kind(result)
         if kind == "input_required":
-            self.round = result
+            self.said = result
         elif kind == "complete":
-            if self._method == "tools/list":
+            if self.row.name == "tools/list":
                 self.back.learn_tools(envelope)
                 result = open_object(envelope.members["result"]) or result
-            legacy_front.legacy_result(self._method, result, self._version)
+            legacy_front.legacy_result(self.row.name, result, self._version)
             envelope.members["result"] = Raw(close_object(result))
-            self.finish(one_line(edits.with_id(envelope, self.front_id)))
+            self.finish(Event.FINISHED, one_line(edits.with_id(envelope, self.front_id)))
         else:
             self.fail(BackFault(f"{self.back.name} gave a result of the kind {kind!r}, which nobody declared."))
 
-    def finish(self, message: bytes) -> None:
-        """Give the final answer, after what has to be said before it."""
-        self.is_answered = True
-        for id in self.urls:
-            self.port.notify(notification_message("notifications/elicitation/complete", {"elicitationId": id}))
-        self.port.answer(message, 200)
+    def finish(self, event: Event, message: bytes) -> None:
+        """The final answer, if there was none; given after what has to be said before it."""
+        if self.move(event) in (Do.GIVE, Do.RETURN, Do.FAIL):
+            self.is_answered = True
+            for id in self.urls:
+                self.port.notify(notification_message("notifications/elicitation/complete", {"elicitationId": id}))
+            self.port.answer(message, 200)
+
+    def fail(self, fault: Fault) -> None:
+        self.finish(Event.FAILED, error_message(self.front_id, fault.code, fault.why, fault.data))
 
     def _refused(self, envelope: Envelope) -> None:
         if self.remakes_headers and error_code(envelope) == HEADER_MISMATCH:
@@ -103,13 +123,17 @@ class AskedCall(ModernCall):
             return
         error = open_object(envelope.members["error"]) if "error" in envelope.members else None
         if error is not None:
-            error = legacy_front.legacy_error(error, self._method, self._uri)
+            error = legacy_front.legacy_error(error, self.row.name, self.request.name)
             envelope.members["error"] = Raw(close_object(error))
-        self.finish(one_line(edits.with_id(envelope, self.front_id)))
+        self.finish(Event.FINISHED, one_line(edits.with_id(envelope, self.front_id)))
 
-    def fail(self, fault: Fault) -> None:
-        if not self.is_answered and not self.is_cancelled:
-            self.finish(error_message(self.front_id, fault.code, fault.why, fault.data))
+
+class _Asked(NamedTuple):
+    """A round's questions that are with the client, by id; `settled` is done when none is waited for."""
+
+    call: AskedCall
+    out: dict[int, Question]
+    settled: "asyncio.Future[None]"
 
 
 class AskingSession:
@@ -127,7 +151,7 @@ class AskingSession:
         self._client = client
         self.version = client.version
         self._calls: dict[int | str, AskedCall] = {}
-        self._questions: Correlator[asyncio.Future[Envelope]] = Correlator()
+        self._questions: Correlator[Callable[[Envelope], None]] = Correlator()
         self._level = legacy_front.LEVEL_UNSAID
         self._offers = decode(discovered["capabilities"]) if "capabilities" in discovered else {}
         self._listening = Listening(back, legacy_front.meta_of(client), strays, self._offers)
@@ -137,6 +161,8 @@ class AskingSession:
             "resources/subscribe": self._subscribe,
             "resources/unsubscribe": self._unsubscribe,
         }
+        self._acts = {Do.SEND: self._send, Do.ASK: self._ask, Do.REST: self._rest}
+        """What the task of a call does, and waits for; each ends with a move."""
 
     async def request(self, envelope: Envelope, port: Port) -> None:
         """Take one request to the back and its answer to `port`."""
@@ -156,17 +182,16 @@ class AskingSession:
         if envelope.method == CANCELLED:
             raw = edits.param(envelope, "requestId")
             call = self._calls.get(identify(raw) or 0) if raw is not None else None
-            if call is not None and not call.is_answered and call.task is not None:
-                call.is_cancelled = True
+            if call is not None and call.move(Event.LEFT) is Do.CANCEL and call.task is not None:
                 call.task.cancel()
         elif envelope.method == INITIALIZED:
             self._listening.begin()
 
     async def answer(self, envelope: Envelope) -> None:
         """Take the client's answer to a question; an answer to nothing is dropped, counted."""
-        waiting = self._questions.take(envelope.key)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(envelope)
+        heed = self._questions.take(envelope.key)
+        if heed is not None:
+            heed(envelope)
 
     async def close(self) -> None:
         """The client is gone."""
@@ -220,90 +245,95 @@ class AskingSession:
         if back.client is None:
             port.stream(is_chosen=False)
         try:
-            await modern.settle(back, call, self._rounds(call, request))
+            await modern.settle(back, call, self._rounds(call))
         except asyncio.CancelledError:
-            if not call.is_cancelled or call.task is None or call.task.uncancel() > 0:
+            if call.due is not Do.CANCEL or call.task is None or call.task.uncancel() > 0:
                 raise
             port.abandon()
         finally:
             del self._calls[key]
 
-    async def _rounds(self, call: AskedCall, request: ModernRequest) -> None:
-        wait, asked = limits.ROUND_WAIT, 0
-        while True:
-            await modern.send(self._back, call, request, None)
-            if call.round is None:
-                return
-            if not call.row.may_ask:
-                raise BackFault(
-                    f"{self._back.name} asked for input in the middle of {call.row.name}, which it may not."
-                )
-            ids = {key: secrets.token_urlsafe(12) for key in legacy_front.keys_of(call.round)}
-            read = legacy_front.read_round(call.round, self._client, ids)
-            if isinstance(read, str):
-                raise BackFault(f"{self._back.name} asked for what can't be asked: {read}.")
-            answers: dict[str, Raw] = {}
-            if read.questions:
-                asked += 1
-                if asked > limits.ROUNDS:
-                    raise BackFault(
-                        f"{self._back.name} asked in {limits.ROUNDS} rounds and would ask again. It may loop."
-                    )
-                answers = await self._ask(call, read)
-                if call.is_answered:
-                    return
-            else:
-                await asyncio.sleep(wait)
-                wait = min(2 * wait, limits.ROUND_WAIT_MOST)
-            legacy_front.retry(request, answers, read.state)
+    async def _rounds(self, call: AskedCall) -> None:
+        """Do what the machine says until it says nothing more that takes time."""
+        while (act := self._acts.get(call.due)) is not None:
+            await act(call)
+
+    async def _send(self, call: AskedCall) -> None:
+        """One round of the call at the back."""
+        if call.said is not None:
             call.begin_round()
+        await modern.send(self._back, call, call.request, None)
+        if call.said is not None:
+            call.move(self._read(call, call.said))
+        elif not call.is_answered:
+            raise BackFault(f"{self._back.name} gave no answer to {call.row.name}. Try again.")
 
-    async def _ask(self, call: AskedCall, read: Round) -> dict[str, Raw]:
-        """Put all questions of a round to the client, on the stream of its call; its answers by key.
+    def _read(self, call: AskedCall, said: Members) -> Event:
+        """What a result that asks for input is to the machine.
 
-        The deadlines of the call rest meanwhile. An error can't be said in `inputResponses`: it ends the call.
+        Raises:
+            BackFault: what can't be asked, or may not be, or not so often.
         """
+        name = self._back.name
+        if not call.row.may_ask:
+            raise BackFault(f"{name} asked for input in the middle of {call.row.name}, which it may not.")
+        ids = {key: secrets.token_urlsafe(12) for key in legacy_front.keys_of(said)}
+        read = legacy_front.read_round(said, self._client, ids)
+        if isinstance(read, str):
+            raise BackFault(f"{name} asked for what can't be asked: {read}.")
+        call.round, call.answers = read, {}
+        if not read.questions:
+            return Event.DEFERRED
+        call.rounds += 1
+        if call.rounds > limits.ROUNDS:
+            raise BackFault(f"{name} asked in {limits.ROUNDS} rounds and would ask again. It may loop.")
+        return Event.ASKED
+
+    async def _rest(self, call: AskedCall) -> None:
+        await asyncio.sleep(call.pause)
+        call.pause = min(2 * call.pause, limits.ROUND_WAIT_MOST)
+        call.move(Event.RESTED)
+
+    async def _ask(self, call: AskedCall) -> None:
+        """Put all questions of a round to the client; the deadlines of the call rest meanwhile."""
         back, began = self._back, self._back.deadlines.now()
         back.deadlines.forget(call)
-        waiting: dict[int, tuple[str, str | None, asyncio.Future[Envelope]]] = {}
+        out = {self._questions.mint(): question for question in call.round.questions}
+        asked = _Asked(call, out, asyncio.get_running_loop().create_future())
+        for id, question in out.items():
+            self._questions.expect(id, partial(self._replied, asked, id))
+            call.port.notify(request_message(str(id).encode(), question.method, question.params))
         try:
-            for question in read.questions:
-                id = self._questions.mint()
-                future: asyncio.Future[Envelope] = asyncio.get_running_loop().create_future()
-                self._questions.expect(id, future)
-                waiting[id] = (question.key, question.url_id, future)
-                call.port.notify(request_message(str(id).encode(), question.method, question.params))
             async with asyncio.timeout(back.limits.answer_wait):
-                return await self._answers(call, waiting)
+                await asked.settled
         except TimeoutError:
             raise Fault("The client did not answer the server's question in time.") from None
         finally:
-            for id in waiting:
-                if self._questions.find(id) is not None:
-                    self._questions.forget(id)
-                    why = {"requestId": id, "reason": "The call has ended."}
-                    call.port.notify(notification_message(CANCELLED, why))
+            self._withdraw(asked)
             now = back.deadlines.now()
             call.expires += now - began
             back.deadlines.watch(call, min(now + back.limits.call, call.expires))
 
-    async def _answers(
-        self, call: AskedCall, waiting: dict[int, tuple[str, str | None, "asyncio.Future[Envelope]"]]
-    ) -> dict[str, Raw]:
-        answers: dict[str, Raw] = {}
-        left = {future: (key, url) for key, url, future in waiting.values()}
-        while left:
-            done, _ = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
-            for future in done:
-                key, url = left.pop(future)
-                envelope = future.result()
-                if "error" in envelope.members:
-                    call.finish(one_line(edits.with_id(envelope, call.front_id)))
-                    return {}
-                answers[key] = envelope.members["result"]
-                if url is not None and edits.is_accepted(envelope.members["result"]):
-                    call.urls.append(url)
-        return answers
+    def _replied(self, asked: _Asked, id: int, envelope: Envelope) -> None:
+        """The client answered a question. An error can't be said in `inputResponses`: it ends the call."""
+        call, question = asked.call, asked.out.pop(id)
+        if "error" in envelope.members:
+            self._withdraw(asked)
+            call.finish(Event.REFUSED, one_line(edits.with_id(envelope, call.front_id)))
+        elif call.move(Event.ANSWERED if asked.out else Event.COMPLETED) is not Do.LATE:
+            result = call.answers[question.key] = envelope.members["result"]
+            if question.url_id is not None and edits.is_accepted(result):
+                call.urls.append(question.url_id)
+        if not asked.out and not asked.settled.done():
+            asked.settled.set_result(None)
+
+    def _withdraw(self, asked: _Asked) -> None:
+        """Take back what is still out."""
+        for id in asked.out:
+            self._questions.forget(id)
+            why = {"requestId": id, "reason": "The call has ended."}
+            asked.call.port.notify(notification_message(CANCELLED, why))
+        asked.out.clear()
 
 
 async def open_session(back: "Back", initialize: Envelope, strays: Strays) -> tuple[AskingSession, bytes]:
