@@ -300,13 +300,14 @@ def test_batches_of_their_revision(served: Shell) -> None:
     async def scenario() -> None:
         notification = {"jsonrpc": "2.0", "method": "notifications/roots/list_changed"}
         bad = {"jsonrpc": "2.0", "id": 3, "method": 5}
-        send = of_session([*OLD_BATCH, notification, bad, [1]], "2025-03-26")
+        foreign = legacy("server/discover", 4)
+        send = of_session([*OLD_BATCH, notification, bad, [1], foreign], "2025-03-26")
         async with connected(served.port) as peer:
             response = await peer.ask(send(served))
             answers = response.json
-            assert response.status == 200 and len(answers) == 4
+            assert response.status == 200 and len(answers) == 5
             assert {each["id"] for each in answers if "result" in each} == {1, 2}
-            assert {each.get("id", None) for each in answers if "error" in each} == {3, None}
+            assert {each.get("id", None) for each in answers if "error" in each} == {3, 4, None}
             only = of_session([notification], "2025-03-26")
             assert (await peer.ask(only(served))).status == 202
 

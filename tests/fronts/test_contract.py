@@ -117,7 +117,7 @@ def test_a_legacy_session(kind: str) -> None:
                 noisy = await peer.ask(in_session(legacy("tools/call", 8, name="noisy"), id))
                 assert [each.get("id") for each in noisy.events] == [None, None, 8]
                 again = (await peer.ask(in_session(initialize(), id))).json
-                assert again["error"]["code"] == -32601
+                assert again["error"]["code"] == -32600
                 assert (await peer.ask(http("DELETE", Mcp_Session_Id=id))).status == 200
                 assert (await peer.ask(in_session(legacy("tools/list"), id))).status == 404
                 assert (await peer.ask(http("DELETE", Mcp_Session_Id=id))).status == 404

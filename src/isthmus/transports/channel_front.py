@@ -7,17 +7,16 @@ from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from isthmus.errors import Fault
+from isthmus.protocol.handshake import MOVES, Do, Event, State, event_of, refusal
 from isthmus.protocol.judge import ModernRequest, Refusal, judge_modern, meta_of
-from isthmus.protocol.methods import row_of
 from isthmus.protocol.names import CANCELLED, VERSION_KEY
 from isthmus.protocol.subscriptions import closing_message
-from isthmus.protocol.versions import BATCHES, MODERN, Era, has_unaddressed_errors
+from isthmus.protocol.versions import BATCHES, MODERN, has_unaddressed_errors
 from isthmus.types import Relay, Session, refuse_twice
 from isthmus.wire.codec import close_object, identify, one_line, open_object, parse
 from isthmus.wire.envelope import (
     INTERNAL_ERROR,
     INVALID_REQUEST,
-    METHOD_NOT_FOUND,
     Batch,
     Envelope,
     Kind,
@@ -130,8 +129,8 @@ class ChannelFront:
         self._port = _ChannelPort(outlet)
         self._ended = asyncio.Event()
         self._settled = asyncio.Event()
+        self._state = State.NEW
         self._session: Session | None = None
-        self._opening: asyncio.Task[None] | None = None
         self._early: list[tuple[Envelope, _ChannelPort]] = []
         self._modern: dict[int | str, tuple[asyncio.Task[None], ModernRequest]] = {}
         self._running: dict[asyncio.Task[None], _CallPort | None] = {}
@@ -150,7 +149,7 @@ class ChannelFront:
 
     async def close(self) -> None:
         """End the client's session; after `serve`."""
-        if self._session is not None:
+        if self._move(Event.ENDED) is Do.END and self._session is not None:
             await self._relay.end_session(self._session)
 
     def end(self) -> None:
@@ -186,7 +185,7 @@ class ChannelFront:
     def _dispatch(self, message: Envelope, port: _ChannelPort) -> None:
         if message.kind is Kind.REQUEST and _is_modern(message):
             self._take_modern(message, port)
-        elif self._opening is None and message.kind is Kind.NOTIFICATION:
+        elif self._state is State.NEW and message.kind is Kind.NOTIFICATION:
             self._take_modern_notification(message)
         else:
             self._take_legacy(message, port)
@@ -226,26 +225,26 @@ class ChannelFront:
     # -- legacy -----------------------------------------------------------------------------------------------------
 
     def _take_legacy(self, message: Envelope, port: _ChannelPort) -> None:
-        if message.method == "initialize" and message.kind is Kind.REQUEST and self._opening is None:
+        do = self._move(event_of(message))
+        if do is Do.BEGIN:
             to = _CallPort(port, message.id or b"null")
-            self._opening = self._run(self._open(message, to), to)
-        elif self._opening is None or message.method == "initialize":
-            if message.kind is Kind.REQUEST:
-                why = "The first request must be initialize, and only the first."
-                port.answer(error_message(message.id, INVALID_REQUEST, why), 200)
-        elif self._session is not None:
-            self._pass(message, port, self._session)
-        else:
+            self._run(self._open(message, to), to)
+        elif do is Do.KEEP:
             self._early.append((message, port))
+        elif do is Do.PASS and self._session is not None:
+            self._pass(message, port, self._session)
+        elif message.kind is Kind.REQUEST:
+            port.answer(error_message(message.id, *refusal(do, message)), 200)
 
     async def _open(self, message: Envelope, to: _CallPort) -> None:
         """Open the session, and pass on what came in the meantime, in its order."""
         why = ""
         try:
             self._session, answer = await self._relay.open_session(message, self._port)
+            self._move(Event.OPENED)
         except Fault as fault:
             why = fault.why
-            self._opening = None
+            self._move(Event.FAILED)
             answer = error_message(message.id, fault.code, fault.why, fault.data)
         to.answer(answer, 200)
         early, self._early = self._early, []
@@ -261,9 +260,6 @@ class ChannelFront:
             self._run(session.notify(message))
         elif message.kind is Kind.ANSWER:
             self._run(session.answer(message))
-        elif Era.LEGACY not in row_of(message.method).eras:
-            why = f"Method not found: {message.method} can't be called in this session."
-            port.answer(error_message(message.id, METHOD_NOT_FOUND, why), 200)
         else:
             to = _CallPort(port, message.id or b"null")
             self._run(session.request(message, to), to)
@@ -286,6 +282,10 @@ class ChannelFront:
                 port.answer(error_message(None, INVALID_REQUEST, "A batch holds messages, not batches."), 200)
 
     # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _move(self, event: Event) -> Do:
+        do, self._state = MOVES[self._state][event]
+        return do
 
     def _run(self, work: Coroutine[Any, Any, None], port: _CallPort | None = None) -> asyncio.Task[None]:
         task = self._start(work)

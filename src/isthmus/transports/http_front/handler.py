@@ -10,8 +10,8 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from isthmus.errors import Fault
+from isthmus.protocol.handshake import MOVES, Do, State, event_of, refusal
 from isthmus.protocol.judge import ModernRequest, Refusal, judge_modern, meta_of, unsupported
-from isthmus.protocol.methods import row_of
 from isthmus.protocol.names import CANCELLED, UNSUPPORTED_VERSION, VERSION_KEY
 from isthmus.protocol.subscriptions import closing_message
 from isthmus.protocol.versions import BATCHES, LEGACY, MODERN, Era, era_of, has_primers
@@ -26,7 +26,6 @@ from isthmus.wire.codec import open_object, parse
 from isthmus.wire.envelope import (
     INTERNAL_ERROR,
     INVALID_REQUEST,
-    METHOD_NOT_FOUND,
     Batch,
     Envelope,
     Kind,
@@ -280,20 +279,29 @@ class Handler:
         if self._refuse_version(request, sink, lines):
             return
         id = request.headers.get("mcp-session-id")
-        if id is None:
-            if message.kind is Kind.REQUEST and message.method == "initialize":
-                await self._initialize(message, request, sink, streams, lines)
-            else:
-                why = "The first request must be initialize; all others carry the Mcp-Session-Id that it gave."
-                sink.respond(400, JSON_LINES + lines, error_message(message.id, INVALID_REQUEST, why))
-            return
-        kept = self._find(id, request)
-        if kept is None:
+        kept = self._find(id, request) if id is not None else None
+        state = State.NEW if id is None else State.OPEN if kept is not None else State.OVER
+        do, _ = MOVES[state][event_of(message)]
+        if do is Do.BEGIN:
+            await self._initialize(message, request, sink, streams, lines)
+        elif do is Do.LATE:
             _refuse(sink, 404, INVALID_REQUEST, _NO_SESSION, lines)
-            return
-        kept.used = self._loop.time()
+        elif kept is None:
+            why = "The first request must be initialize; all others carry the Mcp-Session-Id that it gave."
+            sink.respond(400, JSON_LINES + lines, error_message(message.id, INVALID_REQUEST, why))
+        elif do is not Do.PASS:
+            sink.respond(200, JSON_LINES + lines, error_message(message.id, *refusal(do, message)))
+        else:
+            kept.used = self._loop.time()
+            await self._pass(kept, message, sink, streams, lines)
+
+    async def _pass(self, kept: _Session, message: Envelope, sink: Sink, streams: Streams, lines: bytes) -> None:
         if message.kind is Kind.REQUEST:
-            await self._legacy_request(kept, message, sink, streams, lines)
+            port = CallPort(sink, streams, lines, kept.used, self._ports, kept.replay)
+            try:
+                await self._in_session(kept, message, port)
+            finally:
+                port.finish()
             return
         if message.kind is Kind.NOTIFICATION and message.method != CANCELLED:
             # The client's next request may rely on it ("initialized"), and on HTTP nothing else keeps the two in order.
@@ -305,19 +313,6 @@ class Handler:
             await kept.session.notify(message)
         else:
             await kept.session.answer(message)
-
-    async def _legacy_request(
-        self, kept: _Session, message: Envelope, sink: Sink, streams: Streams, lines: bytes
-    ) -> None:
-        if Era.LEGACY not in row_of(message.method).eras or message.method == "initialize":
-            code, why = METHOD_NOT_FOUND, f"Method not found: {message.method} can't be called in this session."
-            sink.respond(200, JSON_LINES + lines, error_message(message.id, code, why))
-            return
-        port = CallPort(sink, streams, lines, kept.used, self._ports, kept.replay)
-        try:
-            await self._in_session(kept, message, port)
-        finally:
-            port.finish()
 
     async def _in_session(self, kept: _Session, message: Envelope, to: PostPort | BatchPort) -> None:
         kept.in_flight += 1
@@ -363,24 +358,30 @@ class Handler:
             why = "Send one message at a time; batches are part of revision 2025-03-26 alone, after initialize."
             sink.respond(400, JSON_LINES + lines, error_message(None, INVALID_REQUEST, why))
             return
-        requests = [each for each in envelopes if each.kind is Kind.REQUEST]
         malformed = [each for each in messages if isinstance(each, Malformed)]
         nested = len(messages) - len(envelopes) - len(malformed)
         port = CallPort(sink, streams, lines, self._loop.time(), self._ports, kept.replay)
-        to = BatchPort(port, len(requests) + len(malformed) + nested)
-        if not requests and not malformed and not nested:
+        expected = sum(each.kind is Kind.REQUEST for each in envelopes) + len(malformed) + nested
+        to = BatchPort(port, expected)
+        if not expected:
             sink.respond(202, lines, b"")
+        passed: list[Envelope] = []
         for each in envelopes:
-            if each.kind is Kind.NOTIFICATION:
+            do, _ = MOVES[State.OPEN][event_of(each)]
+            if do is not Do.PASS:
+                to.answer(error_message(each.id, *refusal(do, each)), 200)
+            elif each.kind is Kind.NOTIFICATION:
                 await kept.session.notify(each)
             elif each.kind is Kind.ANSWER:
                 await kept.session.answer(each)
+            else:
+                passed.append(each)
         for bad in malformed:
             to.answer(error_message(bad.id, bad.code, bad.why), 200)
         for _ in range(nested):
             to.answer(error_message(None, INVALID_REQUEST, "A batch holds messages, not batches."), 200)
         try:
-            await asyncio.gather(*(self._in_session(kept, each, to) for each in requests))
+            await asyncio.gather(*(self._in_session(kept, each, to) for each in passed))
         finally:
             port.finish()
 
