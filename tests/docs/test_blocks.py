@@ -32,7 +32,7 @@ ELSEWHERE: Final = {
 PICTURES: Final = {
     "README.md": "clients, isthmus and servers as a picture",
     "docs/design.md": "the rooms: tests/docs/test_pages.py::test_the_rooms_are_those_of_the_import_contract",
-    "docs/reference/exchange.md": "mermaid: tests/docs/test_pages.py::test_the_machine_is_drawn_from_its_table",
+    "docs/reference/exchange.md": "mermaid: tests/docs/test_pages.py::test_the_machines_are_drawn_from_their_tables",
 }
 """Pages with blocks in no language that can be run or read."""
 

@@ -119,7 +119,7 @@ def test_files_and_names_that_are_named_are_there(name: str) -> None:
             assert re.search(rf"\b(?:def|class) {word}\b|^{word}\b", text, re.MULTILINE), code
 
 
-def test_the_machine_is_drawn_from_its_table() -> None:
+def test_the_machines_are_drawn_from_their_tables() -> None:
     """docs/reference/exchange.md."""
     command = [sys.executable, str(ROOT / "tools" / "draw_exchange.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
