@@ -1,10 +1,11 @@
 """Modern clients of a legacy back where one of them is odd, or leaves at an odd moment."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.engine.clients import META, ModernClient, gateway, http, run, until
+from tests.engine.clients import META, ModernClient, gateway, heard, http, run, stdio, until
 from tests.engine.http_back import Exchange, HttpBack, answer, http_back
 
 ASKABLE: dict[str, Any] = {META + "clientCapabilities": {"elicitation": {}}}
@@ -76,5 +77,34 @@ def test_a_question_of_an_odd_mode_is_refused(mode: object) -> None:
         async with http_back("legacy") as back, gateway(http(back.url)) as proxy:
             result = await ModernClient(proxy).call(1, "ask", meta=ASKABLE, mode=mode).result()
             assert result["refused"]["code"] == -32602
+
+    run(scenario)
+
+
+def test_a_call_that_asks_nothing_passes(tmp_path: Path) -> None:
+    """Its progress has the client's token; questions are refused, logs dropped; who leaves cancels it at the back."""
+
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with gateway(stdio("legacy", log)) as proxy:
+            client = ModernClient(proxy)
+            call = client.call(1, "count", meta={"progressToken": "mine"}, times=3)
+            assert (await call.result())["resultType"] == "complete"
+            told = [each["params"] for each in call.box.messages[:-1]]
+            assert [(each["progressToken"], each["progress"]) for each in told] == [("mine", n) for n in (1, 2, 3)]
+            assert (await client.call(2, "ask").result())["refused"]["code"] == -32601
+            assert (await client.call(3, "ask", method="ping").result())["answered"] == {}
+            assert (await client.call(4, "withdraw").result())["withdrawn"] is True
+            logging = client.call(5, "log", of="me", times=2)
+            await logging.result()
+            assert len(logging.box.messages) == 1
+            hanging = client.call(6, "hang")
+            await until(lambda: [each for each in heard(log) if each.get("params", {}).get("name") == "hang"])
+            await hanging.cancel()
+            await until(lambda: heard(log)[-1]["method"] == "notifications/cancelled")
+            hung, cancelled = heard(log)[-2:]
+            assert cancelled["params"]["requestId"] == hung["id"] and not hanging.box.messages
+            assert (await client.call(7, "echo").result())["pid"]  # the session is free again
+            assert "0 held, 0 shared" in repr(proxy._pool)
 
     run(scenario)

@@ -14,8 +14,7 @@ from isthmus import limits
 from isthmus.engine.gateway import Gateway
 from isthmus.engine.settings import Settings
 from isthmus.limits import Limits
-from isthmus.pool.policy import Isolation
-from isthmus.pool.policy import State as PoolState
+from isthmus.pool.policy import Isolation, Key
 from isthmus.protocol.judge import ModernRequest, judge_modern
 from tests.engine.clients import META, Exchange, envelope, request_text
 from tests.property.crossing_backs import Called, LegacyBack, advance, answered, play, settle
@@ -221,16 +220,18 @@ class Parking:
 
     async def linger(self, n: int = 0) -> None:
         """Longer than a parked call keeps its session from those who wait."""
+        before = self.parked()
         await advance(LIMITS.parked_grace + 1)
         for thread in self.threads:
             thread.is_doubtful |= thread.state is not None
         pool = self.proxy._pool
-        assert pool is None or pool.isolation == "request" or not self.kept_waiting(pool._state)
+        if pool is not None and pool.isolation != "request":
+            assert not {key for key, _ in before & self.parked()} & {each.key for each in pool._state.waiters}
 
-    @staticmethod
-    def kept_waiting(state: PoolState) -> bool:
-        parked = {slot.key for slot in state.slots if slot.parked_since is not None}
-        return any(waiter.key in parked for waiter in state.waiters)
+    def parked(self) -> set[tuple[Key, float]]:
+        """The sessions that a parked call holds, and since when."""
+        slots = self.proxy._pool._state.slots if self.proxy._pool is not None else []
+        return {(slot.key, slot.parked_since) for slot in slots if slot.parked_since is not None}
 
     # -- the back ---------------------------------------------------------------------------------------------------
 

@@ -82,13 +82,20 @@ class LegacySession:
             edits.set_member(answer, "serverInfo", self._back.server_info.raw)
         return one_line(edits.with_id(answer, front_id))
 
-    async def request(self, envelope: Envelope, port: Port) -> None:
-        """Take one request to the back and its answer to `port`. Cancelling the task does not cancel the call there."""
+    async def request(self, envelope: Envelope, port: Port, make: "Callable[..., LegacyCall]" = LegacyCall) -> None:
+        """Take one request to the back and its answer to `port`.
+
+        Args:
+            envelope: the request.
+            port: the way back.
+            make: makes the call of this session, the envelope and the port. Unless the call is bound to its task,
+                cancelling the task does not cancel it at the back.
+        """
         key = envelope.key if envelope.key is not None else 0
         if key in self._calls:
             refuse_twice(envelope.id, port)
             return
-        call = self._calls[key] = LegacyCall(self, envelope, port)
+        call = self._calls[key] = make(self, envelope, port)
         began = self.deadlines.now()
         call.expires = began + self._back.limits.call_most
         self.deadlines.watch(call, began + self._back.limits.call)
@@ -100,6 +107,8 @@ class LegacySession:
         except asyncio.CancelledError:
             is_ours = call.is_cancelled or call.is_expired
             if not is_ours or call.task is None or call.task.uncancel() > 0:
+                if call.is_bound and call.is_open:
+                    self._back.tasks.start(self._tell_cancelled(call, "The client left."))
                 raise
             if call.is_open:
                 waited = self.deadlines.now() - began

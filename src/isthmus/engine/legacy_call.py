@@ -64,6 +64,9 @@ class LegacyCall(Call):
         "token",
     )
 
+    is_bound = False
+    """Whether cancelling its task cancels it at the back."""
+
     def __init__(self, session: CallOwner, envelope: Envelope, port: Port) -> None:
         super().__init__(session.ids.mint(), row_of(envelope.method))
         self._session = session

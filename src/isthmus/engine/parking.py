@@ -133,7 +133,7 @@ class Parked:
         self._row = request.row
         self._visit: Visit | None = None
         self._kept: deque[Envelope] = deque(maxlen=limits.PARKED_KEPT)
-        self._final: tuple[bytes, int] | None = None
+        self._final: bytes | None = None
 
     # -- the client's side ------------------------------------------------------------------------------------------
 
@@ -197,7 +197,7 @@ class Parked:
                     return
                 message = error_message(self.id, **modern_front.MISSING_URL)
         self._release()
-        self._final = message, status
+        self._final = message
         if self._move(Event.FINISHED) is Do.GIVE:
             self._give()
 
@@ -313,7 +313,7 @@ class Parked:
         visit, self._visit = self._visit, None
         if visit is not None and self._final is not None:
             info = self._back.server_info.raw if self._back.server_info is not None else None
-            visit.answer(*modern_answer(*self._final, self._row.name, visit.id, info))
+            visit.answer(*modern_answer(parse_own(self._final), self._row.name, visit.id, info))
 
     def _end(self, event: Event) -> None:
         do = self._move(event)
@@ -336,9 +336,8 @@ class Parked:
         self._back.tasks.start(self.session.answer(parse_own(message)))
 
 
-def modern_answer(message: bytes, status: int, method: str, id: bytes, info: Raw | None) -> tuple[bytes, int]:
+def modern_answer(envelope: Envelope, method: str, id: bytes, info: Raw | None) -> tuple[bytes, int]:
     """A legacy answer as a modern one under another id, and its HTTP status."""
-    envelope = parse_own(message)
     if "result" in envelope.members:
         result = open_object(envelope.members["result"]) or {}
         modern_front.modern_result(method, result, info)

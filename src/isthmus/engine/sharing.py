@@ -53,6 +53,8 @@ class Opened:
         self.session = self._session()
         self.initialized: Members = {}
         self.level: str | None = None
+        self.has_tasks = False
+        """Whether the back knows tasks, so that a tool may need one."""
         self._task_tools: frozenset[str] | None = None
         self.listeners: list[Callable[[Envelope], None]] = []
         self._asked: deque[bytes] = deque(maxlen=limits.PENDING_STRAYS)
@@ -70,6 +72,7 @@ class Opened:
         """
         answer = parse_own(await self.session.open(parse_own(request_message(b"0", "initialize", Raw(params)))))
         self.initialized = open_object(answer.members["result"]) or {}
+        self.has_tasks = b'"tasks"' in bytes(self.initialized.get("capabilities", b""))
         bare = modern_front.without_urls(params, string(self.initialized.get("protocolVersion")))
         if bare is not None:
             await self.session.close()
@@ -138,8 +141,7 @@ class Opened:
 
     async def needs_task(self, tool: str | None) -> bool:
         """Whether a tool can only be called as a task (2025-11-25 basic/utilities/tasks, *Tool-Level Negotiation*)."""
-        offers = self.initialized.get("capabilities")
-        if offers is None or b'"tasks"' not in bytes(offers):
+        if not self.has_tasks:
             return False
         if self._task_tools is None:
             answer = parse_own(await self.list_all(parse_own(request_message(b"0", "tools/list", {}))))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Raw
 
 from isthmus import limits
-from isthmus.engine.parking import Parked, Visit
+from isthmus.engine.parking import Parked, Visit, modern_answer
+from isthmus.engine.passing import Passing, PassingCall
 from isthmus.engine.sharing import Box, Opened
 from isthmus.errors import Fault, FrontFault
 from isthmus.pool.policy import SINGLE, Key
@@ -122,6 +123,10 @@ class Visiting:
         # in a session of all clients a call that shares it could be taken for the one that is asked
         may_be_asked |= self._pool.isolation == "shared"
         lease = await self._lease(request, is_exclusive=row.may_ask and may_be_asked)
+        may_be_task = row.name == "tools/call" and lease.session.has_tasks
+        if not (wants_logs or (row.may_ask and may_be_asked) or may_be_task):
+            await self._pass(request, port, lease)
+            return
         try:
             await lease.session.set_level(string(request.meta.get(LOG_LEVEL_KEY)))
             parked = Parked(self._back, request, lease)
@@ -138,6 +143,26 @@ class Visiting:
         self._call(parked, request, lease.session)
         await _attend(parked, visit, [])
 
+    async def _pass(self, request: ModernRequest, port: Port, lease: Lease[Opened]) -> None:
+        """Call the back where the client is asked nothing."""
+        opened = lease.session
+        try:
+            envelope = modern_front.legacy_request(request, opened.mint())
+            if self._is_whole(request):
+                answer = parse_own(await opened.list_all(envelope))
+                id = request.envelope.id or b"null"
+                port.answer(*modern_answer(answer, request.row.name, id, self._info()))
+            else:
+                passing = Passing(self._back, request, port, opened.session)
+                await opened.session.request(envelope, passing, PassingCall)
+        finally:
+            lease.release()
+
+    def _is_whole(self, request: ModernRequest) -> bool:
+        """Whether all pages of a list are fetched at once: a cursor would not outlive the session."""
+        is_list = request.row.listed is not None and "cursor" not in request.params
+        return is_list and self._pool.isolation == "request"
+
     def _call(self, parked: Parked, request: ModernRequest, opened: Opened) -> None:
         """Call the back."""
         self._back.tasks.start(self._run(parked, request, opened))
@@ -149,7 +174,7 @@ class Visiting:
         is_task = request.row.name == "tools/call" and await opened.needs_task(request.name)
         if parked.state is State.OVER:  # the client left before anything was sent
             parked.abandon()
-        elif self._pool.isolation == "request" and request.row.listed is not None and "cursor" not in request.params:
+        elif self._is_whole(request):
             parked.answer(await opened.list_all(envelope), 200)
         elif is_task:
             await _run_task(parked, envelope, opened)
