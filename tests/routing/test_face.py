@@ -140,6 +140,8 @@ def test_hidden_and_fixed_arguments_leave_the_schema_and_the_calls() -> None:
     face = edited(Edit(hidden=("unit",), fixed=(("key", b'"s3"'),)))
     schema = seen(face, "tools", _TOOL)["inputSchema"]
     assert schema == {"type": "object", "properties": {"day": {"type": "string"}}, "required": ["day"]}
+    bare = Face(None, face.choice)
+    assert seen(bare, "tools", _TOOL)["inputSchema"] == schema
     params = opened({"name": "w_get", "arguments": {"unit": "K", "day": "x", "key": "mine"}, "other": 1})
     face.call("get", params)
     assert json.loads(encode(params)) == {"name": "get", "arguments": {"day": "x", "key": "s3"}, "other": 1}
@@ -169,6 +171,7 @@ def test_tool_whose_required_argument_is_hidden_is_left_out_and_says_why() -> No
         "The tool 'get' is left out: it requires the argument 'key'"
     )
     assert edited(Edit(hidden=("unit",))).refusal("tools", encode(_TOOL)) is None
+    assert edited(Edit(hidden=("key",), fixed=(("key", b"1"),))).refusal("tools", encode(_TOOL)) is None
 
 
 @pytest.mark.parametrize(
@@ -254,7 +257,7 @@ def test_answer_with_nothing_to_edit_is_the_very_bytes_that_came(message: bytes)
 def test_notification_names_an_updated_resource_as_its_clients_do() -> None:
     updated = b'{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"a://b","_meta":{}}}'
     assert _FACE.notification(updated) == updated.replace(b"a://b", b"a://w/b")
-    escaped = updated.replace(b"s/updated", b"s\\/updated")
+    escaped = updated.replace(b"/updated", b"\\/updat\\u0065d")
     assert _FACE.notification(escaped) == escaped.replace(b"a://b", b"a://w/b")
     acknowledged = (
         b'{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged",'
