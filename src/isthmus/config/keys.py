@@ -22,10 +22,6 @@ TRANSPORTS: Final = {
 _TEXT: Final = Text()
 _FILLED: Final = Text("a string that is not empty", pattern=r"[\s\S]+")
 _SECONDS: Final = Number("a number of seconds above 0")
-_PREFIX: Final = Text(
-    "a string of letters, digits, '_', '-' and '.' that begins with a letter or digit and does not end with '_'",
-    pattern=r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9.-])?)?",
-)
 _HEADER: Final = Text("the name of an HTTP header", pattern=r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _TRANSPORT: Final = Text(one_of=tuple(TRANSPORTS))
 _ENV: Final = Either((_TEXT, Number("a number", least=float("-inf"))), "a string")
@@ -111,7 +107,7 @@ OWN: Final = Record(
     "isthmus inside a server",
     {
         "prefix": Key(
-            _PREFIX, "what the names of its tools, prompts and resources begin with; its name if there are several"
+            _TEXT, "what the names of its tools, prompts and resources begin with; its name if there are several"
         ),
         "tools": Key(TOOLS, "which of its tools clients see, and how", expands=True),
         "prompts": Key(PROMPTS, "the same for prompts"),
@@ -155,7 +151,7 @@ SERVER: Final = Record(
         ),
         "transport": Key(_TRANSPORT, "the same"),
         "timeout": Key(
-            Number("a number of milliseconds from 1000 on", least=1000, is_above=False),
+            Number("a number of milliseconds from 1000 on (60000 is a minute)", least=1000, is_above=False),
             "milliseconds for a call without any sign of life; `limits.call` under `isthmus` wins",
         ),
         "disabled": Key(Flag(), "whether the server is left out; default false"),
@@ -245,6 +241,7 @@ ELSEWHERE: Final = (
     (OWN_TOP, "under 'isthmus' at the top"),
     (SERVER, "into a server itself"),
     (TOP, "at the top"),
-    (ALL_LIMITS, "under 'limits' of 'isthmus'"),
+    (BACK_LIMITS, "under 'limits' of 'isthmus'"),
+    (ALL_LIMITS, "under 'limits' of 'isthmus' at the top"),
 )
 """Where a key belongs that stands in the wrong place, the likeliest first."""

@@ -116,7 +116,9 @@ def shape(value: Any) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant."""
-    by_bare = {_bare(each): each for each in known}
+    by_bare: dict[str, str] = {}
+    for each in known:
+        by_bare.setdefault(_bare(each), each)
     found = difflib.get_close_matches(_bare(word), by_bare, 1, _CLOSE)
     return by_bare[found[0]] if found else None
 
