@@ -136,6 +136,8 @@ PAGE_ITEMS: Final = 10_000
 """Items on one page of a list of many backs: clients that follow no cursor see the whole of all but the largest."""
 PAGE_BYTES: Final = 8 * MIB
 """Bytes on one page of such a list, to be under what clients take (`Limits.result`)."""
+RETIRE_LOOK: Final = 0.2
+"""Between looks at whether a back that is configured no more has answered its last call."""
 INPUT_ROUNDS: Final = 20
 """Times that a server may ask for input before `isthmus call` gives up; a dialogue with a person has a few."""
 RECORD_QUEUE: Final = 32 * MIB

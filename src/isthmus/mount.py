@@ -3,13 +3,16 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from isthmus.engine.gateway import Gateway
-from isthmus.engine.settings import Settings
-from isthmus.run import HttpPlace, make_handler
+from isthmus.engine.settings import Plan, Settings
+from isthmus.run import HttpPlace, make_handler, open_relay
 from isthmus.transports.http_front.asgi import AsgiFront, Receive, Scope, Send
 from isthmus.transports.target import Target
+
+if TYPE_CHECKING:
+    from isthmus.engine.gateway import Gateway
+    from isthmus.many.gateway import Many
 
 
 class HttpApp:
@@ -19,11 +22,11 @@ class HttpApp:
     `lifespan` is the only one that an ASGI server runs. Served alone, it answers the server's `lifespan` itself.
     """
 
-    def __init__(self, target: Target, place: HttpPlace, settings: Settings) -> None:
-        self._target = target
+    def __init__(self, source: Target | Plan, place: HttpPlace, settings: Settings) -> None:
+        self._source = source
         self._place = place
         self._settings = replace(settings, is_local=place.is_local)
-        self._gateway: Gateway | None = None
+        self._gateway: Gateway | Many | None = None
         self._front: AsgiFront | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,7 +54,7 @@ class HttpApp:
 
     def _open(self) -> AsgiFront:
         place = self._place
-        gateway = self._gateway = Gateway(self._target, self._settings)
+        gateway = self._gateway = open_relay(self._source, self._settings)
         handler = make_handler(gateway, place)
 
         def tick(now: float) -> None:

@@ -11,15 +11,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from isthmus.engine.gateway import Gateway
-from isthmus.engine.settings import Settings
+from isthmus.engine.settings import Plan, Settings
 from isthmus.engine.tasks import Tasks
-from isthmus.errors import ConfigError
+from isthmus.errors import ConfigError, Fault
 from isthmus.transports.target import Target
 from isthmus.types import Relay
 
 if TYPE_CHECKING:
     import socket
 
+    from isthmus.many.gateway import Many
     from isthmus.record import Recorder
     from isthmus.tap import RecordedRelay
     from isthmus.transports.http_front.access import Access
@@ -119,7 +120,7 @@ def run_loop(main: Coroutine[Any, Any, int]) -> int:
 
 
 async def serve_stdio(
-    target: Target,
+    source: Target | Plan,
     stdout: int,
     settings: Settings,
     recorder: "Recorder | None" = None,
@@ -134,21 +135,24 @@ async def serve_stdio(
     deaths: list[str] = []
 
     def stray(envelope: "Envelope") -> None:
-        if isinstance(relay, Gateway):
+        if tapped is None:
             front.stray(envelope)
         else:
-            relay.stray(envelope, front.stray)
+            tapped.stray(envelope, front.stray)
 
     def died(why: str) -> None:
         deaths.append(why)
         front.end()
 
-    gateway = Gateway(target, settings, stray=stray, died=died)
-    relay = _recorded(gateway, recorder)
-    front = StdioFront(relay, relay.tasks.start)
+    gateway = open_relay(source, settings, stray=stray, died=died)
+    tapped = _recorded(gateway, recorder)
+    front = StdioFront(tapped or gateway, gateway.tasks.start)
     end_on_signals(front.stop)
     try:
+        await begin(gateway, source)
         await front.serve(sys.stdin.fileno(), stdout)
+    except Fault as fault:
+        deaths.append(fault.why)
     finally:
         await gateway.close()
     ends = deaths or [front.why_lost]
@@ -158,25 +162,65 @@ async def serve_stdio(
 
 
 async def serve_http(
-    target: Target,
+    source: Target | Plan,
     bound: "socket.socket",
     place: HttpPlace,
     settings: Settings,
     recorder: "Recorder | None" = None,
 ) -> int:
-    """Serve clients over HTTP on a listening socket until a signal comes; 0."""
+    """Serve clients over HTTP on a listening socket until a signal comes; 0, or 1 without a server that is needed."""
     from isthmus.transports.http_front.serve import Stopping, serve
 
-    gateway = Gateway(target, replace(settings, is_local=place.is_local), died=warn_once())
-    relay = _recorded(gateway, recorder)
+    gateway = open_relay(source, replace(settings, is_local=place.is_local), died=warn_once())
+    relay = _recorded(gateway, recorder) or gateway
     handler = make_handler(relay, place)
     stopping = Stopping()
     end_on_signals(stopping.stop)
     try:
+        await begin(gateway, source)
         await serve(bound, handler, settings.limits, relay.tasks.start, relay.end_session, stopping)
+    except Fault as fault:
+        sys.stderr.write(f"isthmus: {fault.why}\n")
+        return 1
     finally:
         await gateway.close()
     return 0
+
+
+def open_relay(
+    source: Target | Plan,
+    settings: Settings,
+    *,
+    stray: "Callable[[Envelope], None] | None" = None,
+    died: Callable[[str], None] | None = None,
+) -> "Gateway | Many":
+    """What takes messages on: the gateway of one server, or of many.
+
+    Args:
+        source: the server, or the many.
+        settings: how it stands before them.
+        stray: where a modern channel's messages go that belong to no call, if there is one client only.
+        died: called with the sentence when a single server fails before it has ever answered.
+    """
+    if not isinstance(source, Plan):
+        return Gateway(source, settings, stray=stray, died=died)
+    from isthmus.many.gateway import Many
+
+    return Many(source.specs, settings)
+
+
+async def begin(relay: "Gateway | Many", source: Target | Plan) -> None:
+    """Wait for the servers of a plan that are needed, and read the plan again when it changes.
+
+    Raises:
+        Fault: a server that is needed is not there.
+    """
+    if isinstance(relay, Gateway) or not isinstance(source, Plan):
+        return
+    from isthmus.many.reload import follow
+
+    await relay.start()
+    follow(relay, source)
 
 
 def warn_once() -> Callable[[str], None]:
@@ -191,10 +235,10 @@ def warn_once() -> Callable[[str], None]:
     return died
 
 
-def _recorded(gateway: Gateway, recorder: "Recorder | None") -> "Gateway | RecordedRelay":
-    """The gateway, or what stands around it where all is recorded."""
-    if recorder is None:
-        return gateway
+def _recorded(gateway: "Gateway | Many", recorder: "Recorder | None") -> "RecordedRelay | None":
+    """What stands around the gateway of one server where all is recorded."""
+    if recorder is None or not isinstance(gateway, Gateway):
+        return None
     from isthmus.tap import record
 
     return record(gateway, recorder)
@@ -215,7 +259,7 @@ def make_handler(relay: "Served", place: HttpPlace) -> "Handler":
 
 
 @asynccontextmanager
-async def serve_memory(target: Target, settings: Settings) -> AsyncIterator[tuple[Any, Any]]:
+async def serve_memory(source: Target | Plan, settings: Settings) -> AsyncIterator[tuple[Any, Any]]:
     """Serve one client in this process on the streams that this gives, until the context is left.
 
     Raises:
@@ -226,10 +270,11 @@ async def serve_memory(target: Target, settings: Settings) -> AsyncIterator[tupl
     def stray(envelope: "Envelope") -> None:
         front.stray(envelope)
 
-    gateway = Gateway(target, settings, stray=stray)
+    gateway = open_relay(source, settings, stray=stray)
     front = MemoryFront(gateway, gateway.tasks.start)
     gateway.tasks.start(front.serve())
     try:
+        await begin(gateway, source)
         yield front.streams
     finally:
         front.leave()

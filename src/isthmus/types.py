@@ -54,6 +54,28 @@ class Strays(Port, Protocol):
         """Whether the client reads there now."""
 
 
+class Mute:
+    """Strays of a session that nobody listens to."""
+
+    is_open = False
+    opened: Callable[[], object] | None = None
+
+    def notify(self, message: bytes) -> None:
+        """Nobody hears it."""
+
+    def answer(self, message: bytes, status: int) -> None:
+        """Nothing is answered here."""
+
+    def stream(self, is_chosen: bool = True) -> None:
+        """Nothing is chosen here."""
+
+    def abandon(self) -> None:
+        """Nothing is ended here."""
+
+    async def drain(self) -> None:
+        """Nothing is read here."""
+
+
 class Session(Protocol):
     """A legacy client's session, as its front sees it."""
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from isthmus.cli.servers import is_file
 from isthmus.errors import ConfigError
 from isthmus.limits import Limits
 from isthmus.version import __version__
@@ -15,6 +16,7 @@ from isthmus.version import __version__
 if TYPE_CHECKING:
     import socket
 
+    from isthmus.engine.settings import Plan
     from isthmus.run import HttpPlace
     from isthmus.transports.target import Target
 
@@ -128,17 +130,16 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument(
             "--log-level", choices=("debug", "info", "warning", "error"), default="warning", metavar="LEVEL"
         )
-    run.add_argument("--name", default="isthmus", help="what the proxy calls itself")
+    run.add_argument("--name", help="what the proxy calls itself (default isthmus)")
+    run.add_argument("--watch", action="store_true", help="a file of servers: follow its changes at once")
     run.add_argument(
         "--isolation",
         choices=("request", "session", "shared"),
-        default="session",
         help="which session a request gets at an older back: its own, its client's (default), or one for all",
     )
     run.add_argument(
         "--warm",
         type=_count,
-        default=1,
         metavar="N",
         help="sessions to open ahead with --isolation request (default 1)",
     )
@@ -179,8 +180,18 @@ def _run(arguments: argparse.Namespace, target: str | list[str]) -> int:
     from isthmus import run
     from isthmus.engine.settings import Settings
 
-    back = _target(arguments, target)
-    settings = Settings(name=arguments.name, limits=_limits(arguments), isolation=arguments.isolation)
+    back: Target | Plan
+    if is_file(target):
+        from isthmus.cli.servers import read_plan, refuse_options
+
+        refuse_options(arguments)
+        back, settings = read_plan(str(target), name=arguments.name, watches=arguments.watch)
+    elif arguments.watch:
+        raise ConfigError("--watch is for a file of servers; nothing else is read again.")
+    else:
+        back = _target(arguments, target)
+        said = {name: getattr(arguments, name) for name in ("name", "isolation") if getattr(arguments, name)}
+        settings = Settings(limits=_limits(arguments), **said)
     place = _place(arguments)
     bound = _bind(place, back.name) if place is not None else None
     with ExitStack() as stack:
@@ -311,6 +322,11 @@ _COMMANDS: Final[dict[str, Callable[[argparse.Namespace, Any], int]]] = {
 
 
 def _target(arguments: argparse.Namespace, target: str | list[str]) -> "Target":
+    if is_file(target):
+        from isthmus.cli.servers import as_command, refuse_options
+
+        refuse_options(arguments)
+        return as_command(str(target))
     from isthmus.transports.target import read_target
 
     headers = [_pair(each, ":", "--header 'K: V'") for each in arguments.header]
@@ -319,7 +335,7 @@ def _target(arguments: argparse.Namespace, target: str | list[str]) -> "Target":
 
 
 def _limits(arguments: argparse.Namespace) -> Limits:
-    said: dict[str, Any] = {"warm": arguments.warm} if "warm" in arguments else {}
+    said: dict[str, Any] = {"warm": arguments.warm} if getattr(arguments, "warm", None) is not None else {}
     if arguments.timeout is not None:
         said |= {"call": arguments.timeout, "call_most": max(arguments.timeout, Limits().call_most)}
     return Limits(**said)

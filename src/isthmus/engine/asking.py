@@ -54,6 +54,11 @@ class AskedCall(ModernCall):
 
     __slots__ = ("_version", "answers", "due", "pause", "port", "request", "round", "rounds", "said", "state", "urls")
 
+    round: Round
+    """What the last round asks for, if it asks."""
+    answers: dict[str, Raw]
+    """What the client answered to it."""
+
     def __init__(self, back: "Back", request: ModernRequest, port: Port, version: str) -> None:
         super().__init__(back, request, port)
         self.port = port
@@ -64,11 +69,8 @@ class AskedCall(ModernCall):
         """What the task of the call is to do next, if that is of its acts."""
         self.said: Members | None = None
         """The `input_required` result that answered the last round, until the next is sent."""
-        self.round = Round([], None)
-        """What it asks for."""
         self.rounds = 0
         self.pause = limits.ROUND_WAIT
-        self.answers: dict[str, Raw] = {}
         self.urls: list[str] = []
         """The `elicitationId` of each URL that the user agreed to open."""
 
@@ -254,9 +256,10 @@ class AskingSession:
             del self._calls[key]
 
     async def _rounds(self, call: AskedCall) -> None:
-        """Do what the machine says until it says nothing more that takes time."""
-        while (act := self._acts.get(call.due)) is not None:
-            await act(call)
+        """Send the call, and do what the machine says until it is over."""
+        await self._send(call)
+        while call.state is not State.OVER:
+            await self._acts[call.due](call)
 
     async def _send(self, call: AskedCall) -> None:
         """One round of the call at the back."""

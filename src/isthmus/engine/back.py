@@ -69,6 +69,10 @@ class Back:
         self.mirrored: dict[str, tuple[Mirrored, ...]] = {}
         self.client: HttpClient | None = None
         self.has_answered = False
+        self.on_fault: Callable[[Fault], object] | None = None
+        """Called with what a request failed with."""
+        self.on_change: Callable[[str | None], object] | None = None
+        """Called when a legacy session says that its list of a kind changed; with None when one that said so ends."""
         self._died = died
         self._watchdog = Watchdog()
         self._opener: Opener | None = None
@@ -112,8 +116,15 @@ class Back:
         elif self._opener is not None:
             self._opener.connect = connect(self._opener.connect)
 
+    def changed(self, kind: str | None) -> None:
+        """What a legacy session lists may be other than before."""
+        if self.on_change is not None:
+            self.on_change(kind)
+
     def failed(self, fault: Fault) -> None:
         """A request failed; where the back has never answered it is not there at all."""
+        if self.on_fault is not None:
+            self.on_fault(fault)
         is_dead = isinstance(fault, BackUnavailable | BackFault) and not isinstance(fault, WrongEra)
         if is_dead and not self.has_answered and self._died is not None:
             self._died(fault.why)

@@ -37,6 +37,9 @@ class Deadlines:
         """The call has ended."""
         self._watched.discard(call)
 
+    def __len__(self) -> int:
+        return len(self._watched)
+
     def close(self) -> None:
         """Stop the timer."""
         if self._timer is not None:

@@ -13,16 +13,23 @@ from isthmus.engine.settings import Settings
 from isthmus.errors import Fault, WrongEra
 from isthmus.protocol.judge import ModernRequest
 from isthmus.protocol.names import CANCELLED
+from isthmus.protocol.versions import LEGACY
 from isthmus.transports.target import Target
-from isthmus.types import Port, Session, Strays
-from isthmus.wire.codec import close_object, one_line
-from isthmus.wire.envelope import INTERNAL_ERROR, Envelope, error_message
+from isthmus.types import Mute, Port, Session, Strays
+from isthmus.version import __version__
+from isthmus.wire.codec import close_object, one_line, parse_own
+from isthmus.wire.envelope import INTERNAL_ERROR, Envelope, error_message, request_message
 
 if TYPE_CHECKING:
     from isthmus.engine.sharing import Opened
     from isthmus.engine.visiting import Visiting
     from isthmus.pool.pool import Pool
 
+_PROBE: Final = request_message(
+    b"0",
+    "initialize",
+    {"protocolVersion": LEGACY[-1], "capabilities": {}, "clientInfo": {"name": "isthmus", "version": __version__}},
+)
 _log: Final = logging.getLogger("isthmus.engine")
 
 
@@ -146,6 +153,24 @@ class Gateway:
                         response.stream.close()
         except (Fault, TimeoutError) as fault:
             _log.info("%s did not take %s: %s", back.name, envelope.method, fault)
+
+    async def probe(self) -> bytes:
+        """Ask the back what it is, as a legacy client would that leaves at once; the result's text.
+
+        Raises:
+            Fault: it can't be asked.
+        """
+        session, answer = await self.open_session(parse_own(_PROBE), Mute())
+        await self.end_session(session)
+        return bytes(parse_own(answer).members["result"])
+
+    def is_busy(self) -> bool:
+        """Whether calls are in flight, or parked."""
+        return len(self.back.deadlines) > 0 or (self._visiting is not None and self._visiting.has_parked())
+
+    def holds(self, state: str | None) -> bool:
+        """Whether a call is parked here that a `requestState` stands for."""
+        return self._visiting is not None and self._visiting.holds(state)
 
     async def open_session(self, envelope: Envelope, strays: Strays) -> tuple[Session, bytes]:
         """A legacy client's own session with the back, and the answer to its `initialize`.

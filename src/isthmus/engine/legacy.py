@@ -103,6 +103,7 @@ class LegacySession:
             self._join(call)
             await self._send(call, envelope)
         except Fault as fault:
+            self._back.failed(fault)
             call.fail(fault)
         except asyncio.CancelledError:
             is_ours = call.is_cancelled or call.is_expired
@@ -159,6 +160,8 @@ class LegacySession:
             call = call or self._call_of_token(envelope)
         for each in (call,) if call is not None else self._calls.values():
             each.extend(self._back.limits.call)
+        if envelope.method.endswith("/list_changed"):
+            self._back.changed(envelope.method.split("/")[1])
         port = self._port_for(call, asks=False, is_change=_is_change(envelope.method))
         port.notify(one_line(close_object(envelope.members)))
 

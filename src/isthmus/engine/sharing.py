@@ -177,6 +177,7 @@ class Opened:
 
     async def close(self) -> None:
         """End it."""
+        self._back.changed(None)
         await self.session.close()
 
     def take_questions(self) -> list[bytes]:

@@ -205,6 +205,15 @@ class Visiting:
         result = modern_front.input_required(questions, state, self._info())
         visit.answer(one_line(result_message(visit.id, result)), 200)
 
+    def has_parked(self) -> bool:
+        """Whether a call waits for its client to come back."""
+        return bool(self._parked)
+
+    def holds(self, state: str | None) -> bool:
+        """Whether a call is parked here that a `requestState` stands for."""
+        ticket = self._seal().open(state) if state is not None else None
+        return ticket is not None and ticket.exchange in self._parked
+
     def _redeem(self, request: ModernRequest) -> Parked:
         """The parked call that a retry belongs to.
 

@@ -49,19 +49,30 @@ class Seal:
             ticket: what to seal.
             nonce: `NONCE_BYTES` bytes, never used twice with one key.
         """
-        return _text(nonce + self._cipher.encrypt(nonce, msgspec.json.encode(tuple(ticket)), None))
+        return self.lock(msgspec.json.encode(tuple(ticket)), nonce)
 
     def open(self, text: str) -> Ticket | None:
         """The ticket that a text holds; None if it was not sealed with this key, or was changed in any way."""
+        said = self.unlock(text)
+        try:
+            return Ticket(*msgspec.json.decode(said or b"", type=tuple[str, int, str, str, float]))
+        except msgspec.DecodeError:
+            return None
+
+    def lock(self, said: bytes, nonce: bytes) -> str:
+        """The sealed text of any bytes; `nonce` as for `close`."""
+        return _text(nonce + self._cipher.encrypt(nonce, said, None))
+
+    def unlock(self, text: str) -> bytes | None:
+        """The bytes that a text holds; None as for `open`."""
         from cryptography.exceptions import InvalidTag
 
         try:
             raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
             if _text(raw) != text:  # bits that the last character does not use
                 return None
-            opened = self._cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], None)
-            return Ticket(*msgspec.json.decode(opened, type=tuple[str, int, str, str, float]))
-        except (ValueError, InvalidTag, msgspec.DecodeError):
+            return self._cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], None)
+        except (ValueError, InvalidTag):
             return None
 
 

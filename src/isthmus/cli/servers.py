@@ -1,0 +1,91 @@
+"""`isthmus run FILE`: many servers, as a file configures them."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from isthmus.errors import ConfigError
+
+if TYPE_CHECKING:
+    from isthmus.config.load import Config
+    from isthmus.config.variables import Ask, Input
+    from isthmus.engine.settings import Plan, Settings
+    from isthmus.transports.launch import Launch
+
+_SUFFIXES: Final = (".json", ".jsonc")
+_NOT_FOR_FILES: Final = ("header", "env", "cwd", "isolation", "warm", "timeout", "record")
+"""Options of `run` that are said of each server in the file, or make sense for a single one alone."""
+
+
+def is_file(target: object) -> bool:
+    """Whether a target is a file that configures servers."""
+    return isinstance(target, str) and target.lower().endswith(_SUFFIXES) and "://" not in target
+
+
+def read_plan(path: str, *, name: str | None, watches: bool) -> "tuple[Plan, Settings]":
+    """What a file configures: its servers, and what is said of the proxy itself.
+
+    Args:
+        path: of the file.
+        name: what the proxy calls itself, whatever the file says; None for what that says.
+        watches: whether changes of the file are to be followed at once.
+
+    Raises:
+        ConfigError: it can't be read or can't work.
+    """
+    from dataclasses import replace
+
+    from isthmus.cli.config import asker
+    from isthmus.config.load import load
+    from isthmus.engine.settings import Plan
+
+    ask = _once(asker())
+
+    def again() -> "Config":
+        config = load(path, ask=ask)
+        if name is None:
+            return config
+        specs = tuple(replace(spec, settings=replace(spec.settings, name=name)) for spec in config.specs)
+        return replace(config, specs=specs, settings=replace(config.settings, name=name))
+
+    config = again()
+    plan = Plan(
+        name=Path(path).name,
+        specs=config.specs,
+        again=lambda: again().specs,
+        watched=(path,) if watches else (),
+    )
+    return plan, config.settings
+
+
+def refuse_options(arguments: argparse.Namespace) -> None:
+    """Refuse what is said in the file.
+
+    Raises:
+        ConfigError: one of these options was given.
+    """
+    for option in _NOT_FOR_FILES:
+        if getattr(arguments, option, None) not in (None, []):
+            raise ConfigError(f"--{option} is not for a file of servers: say it of each server there. See the docs.")
+
+
+def as_command(path: str) -> "Launch":
+    """What a file configures as one server, for the commands that use one."""
+    from isthmus.transports.launch import Launch
+
+    return Launch(Path(path).name, (sys.executable, "-m", "isthmus", "run", path), {}, None)
+
+
+def _once(ask: "Ask | None") -> "Ask | None":
+    """Asks for each input once, however often the file is read."""
+    if ask is None:
+        return None
+    known: dict[str, str | None] = {}
+
+    def asked(wanted: "Input") -> str | None:
+        if wanted.id not in known:
+            known[wanted.id] = ask(wanted)
+        return known[wanted.id]
+
+    return asked

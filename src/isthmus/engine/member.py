@@ -1,0 +1,186 @@
+"""One back among many: how it was configured, whether it is there, and what is known of what it offers."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Final
+
+from isthmus.engine.gateway import Gateway
+from isthmus.engine.settings import Settings
+from isthmus.errors import BackFault, BackUnavailable, Fault, WrongEra
+from isthmus.limits import LISTING
+from isthmus.protocol.breaker import Breaker
+from isthmus.routing.choice import Choice
+from isthmus.routing.face import Face
+from isthmus.transports.target import Target
+from isthmus.wire.codec import decode, open_object, string
+from isthmus.wire.envelope import Members
+
+_log: Final = logging.getLogger("isthmus.engine")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """One server, as configured. Equal specs keep their sessions when the configuration is read again."""
+
+    name: str
+    target: Target
+    settings: Settings = field(default_factory=Settings)
+    face: Face = field(default_factory=lambda: Face(None, Choice()))
+    """How its names look to clients."""
+    ttl: float | None = None
+    """Seconds that its lists are good for; None where its own word counts."""
+    deadline: float = LISTING
+    """Seconds that lists, and clients that open a session, wait for it."""
+    required: bool = False
+    """Whether the proxy does not start without it."""
+    forward_headers: tuple[str, ...] = ()
+    """Names, in lower case, of the headers of clients that go on to it."""
+
+
+class Member:
+    """One of many backs.
+
+    Args:
+        spec: how it was configured.
+        is_local: whether clients of whom nothing is known are all the user of this machine.
+        turned: called when it is out, and when it is there again.
+        changed: called when what it lists of a kind (None: of any) may be other than before.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        is_local: bool,
+        turned: "Callable[[Member], object]",
+        changed: "Callable[[Member, str | None], object]",
+    ) -> None:
+        self.spec = spec
+        self.name = spec.name
+        self.face = spec.face
+        self.gateway = Gateway(spec.target, replace(spec.settings, is_local=is_local))
+        self.gateway.back.on_fault = self._failed
+        self.gateway.back.on_change = partial(changed, self)
+        self.capabilities: dict[str, Any] | None = None
+        """What it said it can do; None while it has never said."""
+        self.instructions: str | None = None
+        self._breaker = Breaker()
+        self._turned = turned
+        self._reviving: asyncio.Task[None] | None = None
+        self._is_closed = False
+
+    @property
+    def why_out(self) -> str | None:
+        """Why requests don't go there now; None while they do."""
+        return self._breaker.why
+
+    def fault(self) -> Fault:
+        """What to tell a client whose request would go to a member that is out."""
+        return BackUnavailable(f"{self.name} is not there: {self._breaker.why} It is tried again by itself.")
+
+    def offers(self, kind: str) -> bool:
+        """Whether it may have things of a kind; one that has never said may."""
+        return self.capabilities is None or kind in self.capabilities
+
+    def announces(self, kind: str) -> bool:
+        """Whether it may say that its things of a kind changed; one that has never said what it is may."""
+        if self.capabilities is None:
+            return True
+        offered = self.capabilities.get(kind)
+        return isinstance(offered, dict) and offered.get("listChanged") is True
+
+    def learn(self, said: Members) -> None:
+        """It said what it is: the opened result of `initialize` or `server/discover`."""
+        offered = decode(said["capabilities"]) if "capabilities" in said else {}
+        self.capabilities = offered if isinstance(offered, dict) else {}
+        self.instructions = string(said.get("instructions"))
+        self.answered()
+
+    def answered(self) -> None:
+        """It gave a sign of life."""
+        if self._breaker.recovered():
+            _log.warning("%s is back.", self.name)
+            self._turned(self)
+
+    def late(self, pending: "asyncio.Task[Any]") -> None:
+        """It did not take part in something within its deadline; what still waits for it is not tried a second time."""
+        self._trip(f"it did not answer within {self.spec.deadline:g} s.", pending)
+
+    def begin(self, work: Any) -> "asyncio.Task[Any]":
+        """Run a coroutine until it ends or the member is closed."""
+        return self.gateway.tasks.start(work)
+
+    async def probe(self) -> None:
+        """Ask it what it is.
+
+        Raises:
+            Fault: it can't be asked, or gave no answer within `Limits.call`.
+        """
+        try:
+            async with asyncio.timeout(self.gateway.limits.call):
+                said = await self.gateway.probe()
+        except TimeoutError:
+            raise BackUnavailable(f"{self.name} did not answer in time. Is it an MCP server?") from None
+        self.learn(open_object(said) or {})
+
+    def is_busy(self) -> bool:
+        """Whether calls are in flight, or parked."""
+        return self.gateway.is_busy()
+
+    async def close(self) -> None:
+        """End every session, process and connection."""
+        self._is_closed = True
+        await self.gateway.close()
+
+    def _failed(self, fault: Fault) -> None:
+        if isinstance(fault, BackUnavailable) and not isinstance(fault, WrongEra):
+            self._trip(fault.why)
+        elif isinstance(fault, BackFault) and self._breaker.died(asyncio.get_running_loop().time(), fault.why):
+            self._out()
+
+    def _trip(self, why: str, pending: "asyncio.Task[Any] | None" = None) -> None:
+        if self._breaker.trip(why):
+            self._out(pending)
+
+    def _is_out(self) -> bool:
+        return self._breaker.why is not None
+
+    def _out(self, pending: "asyncio.Task[Any] | None" = None) -> None:
+        _log.warning("%s is out: %s", self.name, self._breaker.why)
+        self._turned(self)
+        if self._reviving is None and not self._is_closed:
+            self._reviving = self.begin(self._revive(pending))
+
+    async def _revive(self, pending: "asyncio.Task[Any] | None") -> None:
+        """Try it until it answers."""
+        try:
+            if pending is not None:
+                await asyncio.wait([pending])
+            while self._is_out():
+                await asyncio.sleep(self._breaker.wait(random.random()))
+                if self._is_out():
+                    with suppress(Fault):
+                        await self.probe()
+        finally:
+            self._reviving = None
+
+
+async def within_deadlines(waiting: Sequence[tuple[Member, asyncio.Task[Any]]], now: Callable[[], float]) -> None:
+    """Wait for what each member is to do until it is done or the member's deadline has passed; then the member is out.
+
+    The tasks go on.
+    """
+    began = now()
+    for deadline in sorted({member.spec.deadline for member, _ in waiting}):
+        tasks = {task for member, task in waiting if member.spec.deadline == deadline and not task.done()}
+        left = began + deadline - now()
+        if tasks and left > 0:
+            await asyncio.wait(tasks, timeout=left)
+    for member, task in waiting:
+        if not task.done():
+            member.late(task)

@@ -1,0 +1,338 @@
+"""One list out of those of many backs, kept as long as they allow.
+
+A *shelf* is what one member lists of one kind, as its clients see it: the names they use, and the ready text of each
+item. A shelf is public, or belongs to one owner (a principal, or a legacy session); it is made for one *shape*, the
+revision whose form its items have. Concurrent requests for a shelf share one fetch, which goes on when who asked first
+has left or waits no more: a member that is late is left out of this list and may be in the next.
+
+Sources: 2026-07-28 server/utilities/caching; the pages of lists: server/utilities/pagination of each revision.
+"""
+
+import asyncio
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from isthmus import limits
+from isthmus.engine.member import within_deadlines
+from isthmus.errors import Fault
+from isthmus.protocol import edits
+from isthmus.protocol.methods import row_of
+from isthmus.wire.codec import decode, open_object, string
+from isthmus.wire.envelope import Members
+
+if TYPE_CHECKING:
+    from isthmus.engine.member import Member
+
+KIND_OF: Final = {
+    "tools/list": "tools",
+    "prompts/list": "prompts",
+    "resources/list": "resources",
+    "resources/templates/list": "resourceTemplates",
+}
+"""The methods that list, and the member of their result that is the list."""
+NAMED_BY: Final = {"tools": "name", "prompts": "name", "resources": "uri", "resourceTemplates": "uriTemplate"}
+"""The member of an item that requests name it by."""
+_CHANGED_BY: Final = {"tools": ("tools",), "prompts": ("prompts",), "resources": ("resources", "resourceTemplates")}
+_EXPRESSION: Final = re.compile(r"\{[^{}]*\}")
+_ITEM_COST: Final = 300
+"""What an item costs in memory beside its text: two strings, a tuple and its places."""
+
+
+class Item(NamedTuple):
+    """One thing of a list: the name or URI that clients use, the back's own, and the text for clients."""
+
+    shown: str
+    own: str
+    text: bytes
+
+
+@dataclass(slots=True)
+class Shelf:
+    """What one member lists of one kind."""
+
+    items: list[Item]
+    until: float
+    """The loop's time until which it is good; infinite until it is said to have changed."""
+    is_public: bool
+    own: dict[str, str] = field(init=False)
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.own = {item.shown: item.own for item in self.items}
+        self.size = sum(len(item.text) + _ITEM_COST for item in self.items)
+
+    def find(self, shown: str, *, is_template: bool) -> str | None:
+        """The back's own name of what clients call `shown`; a URI that a template may make is its own."""
+        own = self.own.get(shown)
+        if own is None and is_template:
+            own = next((shown for item in self.items if may_make(item.shown, shown)), None)
+        return own
+
+
+class Page(NamedTuple):
+    """One page of what a back lists: its items, where the next page is, seconds that it is good for, and for whom."""
+
+    items: list[bytes]
+    cursor: str | None
+    good_for: float
+    is_public: bool
+
+
+class Asker(Protocol):
+    """In whose name a member is asked for its lists, and in which form the items are to be."""
+
+    @property
+    def shape(self) -> str:
+        """The revision whose form the items have."""
+
+    @property
+    def owner(self) -> Hashable:
+        """Whose a list is that is not for everybody."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the owner may come again, so that it is worth to keep what is its own."""
+
+    async def ask(self, member: "Member", method: str, cursor: str | None) -> Page:
+        """One page from a member.
+
+        Raises:
+            Fault: there is none.
+        """
+
+
+class _Key(NamedTuple):
+    member: "Member"
+    kind: str
+    shape: str
+    owner: Hashable
+
+
+class Missing(NamedTuple):
+    """A member that took no part, and why."""
+
+    name: str
+    why: str
+
+
+@dataclass(slots=True)
+class Whole:
+    """A list of many backs: what each lists, in the order of the configuration."""
+
+    kind: str
+    shelves: list[tuple[str, Shelf]]
+    missing: list[Missing]
+    joined: bytes | None = None
+    """The JSON text of all items, where that is one page."""
+
+    @property
+    def until(self) -> float:
+        """Until when all of it is good."""
+        return min((shelf.until for _, shelf in self.shelves), default=inf)
+
+    @property
+    def is_public(self) -> bool:
+        """Whether it may be given to everybody: "an aggregate is private unless every back is known to be public"."""
+        return bool(self.shelves) and not self.missing and all(shelf.is_public for _, shelf in self.shelves)
+
+
+class Catalog:
+    """The lists of many backs.
+
+    Args:
+        now: the loop's clock.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._shelves: OrderedDict[_Key, Shelf] = OrderedDict()
+        self._size = 0
+        self._wholes: dict[tuple[str, str, Hashable], Whole] = {}
+        self._fetching: dict[_Key, asyncio.Task[Shelf | Fault]] = {}
+        self._changes = 0
+
+    def ready(self, kind: str, asker: Asker) -> Whole | None:
+        """The whole list, if it is kept and still good."""
+        whole = self._wholes.get((kind, asker.shape, None)) or self._wholes.get((kind, asker.shape, asker.owner))
+        return whole if whole is not None and whole.until > self._now() else None
+
+    async def whole(self, method: str, asker: Asker, members: Sequence["Member"]) -> Whole:
+        """The list of all members; those that are out, or late, are named in it as missing.
+
+        Raises:
+            Fault: not one member could be asked.
+        """
+        kind = KIND_OF[method]
+        found = self.ready(kind, asker)
+        if found is not None:
+            return found
+        changes = self._changes
+        got = await self._gather(method, asker, members)
+        whole = Whole(kind, [], [])
+        for member, shelf in zip(members, got, strict=True):
+            if isinstance(shelf, Shelf):
+                whole.shelves.append((member.name, shelf))
+            elif shelf is not None:
+                whole.missing.append(Missing(member.name, shelf.why))
+        if changes == self._changes and whole.until > self._now() and (whole.is_public or asker.is_known):
+            self._wholes[kind, asker.shape, None if whole.is_public else asker.owner] = whole
+        return whole
+
+    async def shelf(self, method: str, asker: Asker, member: "Member") -> Shelf:
+        """What one member lists.
+
+        Raises:
+            Fault: it is out, or did not answer within its deadline.
+        """
+        (got,) = await self._gather(method, asker, [member])
+        if isinstance(got, Fault):
+            raise got
+        return got or Shelf([], inf, True)
+
+    def changed(self, member: "Member", kind: str | None) -> None:
+        """Forget what a member lists of a kind (None: of every kind), and every list that it has part in."""
+        kinds = _CHANGED_BY.get(kind or "", tuple(KIND_OF.values()))
+        for key in [key for key in self._shelves if key.member is member and key.kind in kinds]:
+            self._size -= self._shelves.pop(key).size
+        for key in [key for key in self._fetching if key.member is member and key.kind in kinds]:
+            del self._fetching[key]  # what it brings is still given to those who wait, and not kept
+        self._refresh(kinds)
+
+    def forget(self, owner: Hashable) -> None:
+        """Forget what belongs to an owner."""
+        for key in [key for key in self._shelves if key.owner == owner]:
+            self._size -= self._shelves.pop(key).size
+        for each in [each for each in self._wholes if each[2] == owner]:
+            del self._wholes[each]
+
+    def reordered(self) -> None:
+        """The members are others now."""
+        self._refresh(tuple(KIND_OF.values()))
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _refresh(self, kinds: Sequence[str]) -> None:
+        self._changes += 1
+        for each in [each for each in self._wholes if each[0] in kinds]:
+            del self._wholes[each]
+
+    async def _gather(self, method: str, asker: Asker, members: Sequence["Member"]) -> list[Shelf | Fault | None]:
+        """A shelf of each member, or why there is none; None where it offers nothing of the kind."""
+        kind = KIND_OF[method]
+        got: list[Shelf | Fault | None] = []
+        waiting: dict[int, asyncio.Task[Shelf | Fault]] = {}
+        for at, member in enumerate(members):
+            kept = self._kept(member, kind, asker)
+            if kept is not None or not member.offers(method.partition("/")[0]):
+                got.append(kept)
+            elif member.why_out is not None:
+                got.append(member.fault())
+            else:
+                got.append(None)
+                waiting[at] = self._fetch(method, asker, member)
+        await within_deadlines([(members[at], task) for at, task in waiting.items()], self._now)
+        for at, task in waiting.items():
+            got[at] = task.result() if task.done() else members[at].fault()
+        return got
+
+    def _kept(self, member: "Member", kind: str, asker: Asker) -> Shelf | None:
+        for owner in (None, asker.owner):
+            shelf = self._shelves.get(_Key(member, kind, asker.shape, owner))
+            if shelf is not None and shelf.until > self._now():
+                return shelf
+        return None
+
+    def _fetch(self, method: str, asker: Asker, member: "Member") -> asyncio.Task[Shelf | Fault]:
+        key = _Key(member, KIND_OF[method], asker.shape, asker.owner)
+        task = self._fetching.get(key)
+        if task is None:
+            task = self._fetching[key] = member.begin(self._fetch_and_keep(key, method, asker))
+        return task
+
+    async def _fetch_and_keep(self, key: _Key, method: str, asker: Asker) -> Shelf | Fault:
+        task = asyncio.current_task()
+        try:
+            shelf = await _all_pages(key.member, method, asker, self._now)
+        except Fault as fault:
+            return fault
+        finally:
+            is_current = self._fetching.get(key) is task
+            if is_current:
+                del self._fetching[key]
+        key.member.answered()
+        if is_current and shelf.until > self._now() and (shelf.is_public or asker.is_known):
+            self._keep(key._replace(owner=None) if shelf.is_public else key, shelf)
+        return shelf
+
+    def _keep(self, key: _Key, shelf: Shelf) -> None:
+        old = self._shelves.pop(key, None)
+        self._shelves[key] = shelf
+        self._size += shelf.size - (old.size if old is not None else 0)
+        while self._size > limits.CATALOG_BYTES and len(self._shelves) > 1:
+            _, gone = self._shelves.popitem(last=False)
+            self._size -= gone.size
+
+
+def may_make(template: str, uri: str) -> bool:
+    """Whether expanding a URI template (RFC 6570) can give a URI, as far as its literal parts tell."""
+    literals = [re.escape(part) for part in _EXPRESSION.split(template)]
+    return len(literals) > 1 and re.fullmatch(".*".join(literals), uri, re.DOTALL) is not None
+
+
+async def _all_pages(member: "Member", method: str, asker: Asker, now: Callable[[], float]) -> Shelf:
+    """Every page of what a member lists; a cursor that comes twice, or after too many pages, ends it."""
+    items: list[bytes] = []
+    seen: set[str | None] = {None}
+    page = await asker.ask(member, method, None)
+    good_for, is_public = inf, True
+    for _ in range(limits.LIST_PAGES):
+        items += page.items
+        good_for, is_public = min(good_for, page.good_for), is_public and page.is_public
+        if page.cursor in seen:
+            break
+        seen.add(page.cursor)
+        page = await asker.ask(member, method, page.cursor)
+    if member.spec.ttl is not None:
+        good_for = member.spec.ttl
+    shown = (_item(member, KIND_OF[method], text) for text in items)
+    return Shelf([item for item in shown if item is not None], now() + good_for if good_for > 0 else 0.0, is_public)
+
+
+def _item(member: "Member", kind: str, text: bytes) -> Item | None:
+    """An item as clients see it; None where they may not, or where it is none."""
+    seen = member.face.item(kind, text)
+    opened = open_object(text)
+    if seen is None or opened is None:
+        return None
+    return Item(seen[0], string(opened.get(NAMED_BY[kind])) or "", seen[1])
+
+
+def untold(member: "Member", method: str) -> float:
+    """How long a list of a legacy back is good for, which has no word for that: until it says that it changed.
+
+    It says so in a session that lasts; where every request has its own, nobody would hear it.
+    """
+    announces = member.capabilities is not None and member.announces(method.partition("/")[0])
+    return inf if announces and member.spec.settings.isolation != "request" else 0.0
+
+
+def read_page(method: str, result: Members, *, untold: float | None) -> Page:
+    """What one page of a list says.
+
+    Args:
+        method: that it answers.
+        result: the opened result.
+        untold: how long it is good for where the back has no word for that; None where it has, and it counts.
+    """
+    listed = row_of(method).listed or ""
+    items = edits.items_of(result[listed]) if listed in result else []
+    cursor = string(result.get("nextCursor"))
+    if untold is not None:
+        return Page(items, cursor, untold, False)
+    ttl = decode(result["ttlMs"]) if "ttlMs" in result else 0
+    good_for = ttl / 1000 if isinstance(ttl, int | float) and not isinstance(ttl, bool) else 0.0
+    return Page(items, cursor, good_for, string(result.get("cacheScope")) == "public")

@@ -1,0 +1,430 @@
+"""What fronts hand their messages to where there are many backs."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from isthmus import limits
+from isthmus.engine.member import Member, Spec, within_deadlines
+from isthmus.engine.settings import Settings
+from isthmus.engine.sharing import Box
+from isthmus.engine.tasks import Tasks
+from isthmus.errors import BackFault, Fault, FrontFault
+from isthmus.many.catalog import KIND_OF, Catalog, Page, Whole, read_page, untold
+from isthmus.many.listing import MISSING_KEY, Pages
+from isthmus.many.ports import RoutedPort
+from isthmus.many.routes import ROUTED, Route, Routes, Wanted, wanted
+from isthmus.protocol import edits
+from isthmus.protocol.judge import ModernRequest, make_modern
+from isthmus.protocol.names import CANCELLED, LOG_LEVEL_KEY, MESSAGE, PROGRESS_KEY
+from isthmus.protocol.versions import MODERN
+from isthmus.routing import merge
+from isthmus.types import Port, Session, Strays
+from isthmus.version import __version__
+from isthmus.wire.codec import decode, encode, open_object, parse_own, string
+from isthmus.wire.envelope import (
+    METHOD_NOT_FOUND,
+    Envelope,
+    Members,
+    error_message,
+    notification_message,
+)
+
+if TYPE_CHECKING:
+    from msgspec import Raw
+
+    from isthmus.many.session import ManySession
+
+_log: Final = logging.getLogger("isthmus.many")
+_WARNED: Final = frozenset({"debug", "info", "notice", "warning"})
+
+
+class Many:
+    """Stands in front of many backs (`types.Relay`).
+
+    Args:
+        specs: the servers, in the order of the configuration.
+        settings: the name, the limits of the front, and whether its clients are local.
+    """
+
+    def __init__(self, specs: Sequence[Spec], settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+        self.limits = self.settings.limits
+        self.tasks = Tasks()
+        self.now = asyncio.get_running_loop().time
+        info = edits.ServerInfo({"name": self.settings.name, "version": __version__})
+        self.pages = Pages(info.raw)
+        self.info: Raw = info.raw
+        self.catalog = Catalog(self.now)
+        self.sessions: set[ManySession] = set()
+        self.listeners: set[Callable[[], object]] = set()
+        self._retiring: list[Member] = []
+        self.routes = Routes([self._enter(spec) for spec in specs])
+
+    def __repr__(self) -> str:
+        out = [f"{member.name}: {member.why_out}" for member in self.members if member.why_out is not None]
+        return f"<Many {len(self.members)} servers, {len(self.sessions)} sessions, out: {out}>"
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The backs, in the order of the configuration."""
+        return self.routes.members
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Wait for the servers that the proxy does not start without.
+
+        Raises:
+            Fault: one of them is not there.
+        """
+        needed = [member for member in self.members if member.spec.required]
+        for got in await asyncio.gather(*(member.probe() for member in needed), return_exceptions=True):
+            if isinstance(got, BaseException):
+                raise got
+
+    def reload(self, specs: Sequence[Spec]) -> None:
+        """Put other servers in place of these. Equal ones stay as they are; calls in flight end where they began."""
+        staying = {id(member.spec): member for member in self.members}
+        left = list(self.members)
+        members: list[Member] = []
+        for spec in specs:
+            same = next((member for member in left if member.spec == spec), None)
+            if same is not None:
+                left.remove(same)
+            members.append(same or self._enter(spec))
+        if not left and len(members) == len(staying) and tuple(members) == self.members:
+            return
+        self.routes = Routes(members)
+        self._retiring += left
+        for member in left:
+            self.catalog.changed(member, None)
+            self.tasks.start(self._retire(member))
+        self.catalog.reordered()
+        self._announce()
+
+    async def close(self) -> None:
+        """End every session, process and connection."""
+        sessions = [self.end_session(session) for session in list(self.sessions)]
+        await asyncio.gather(*sessions, return_exceptions=True)
+        await self.tasks.close()
+        members = [*self.members, *self._retiring]
+        await asyncio.gather(*(member.close() for member in members), return_exceptions=True)
+
+    def _enter(self, spec: Spec) -> Member:
+        is_local = self.settings.is_local
+        return Member(spec, is_local=is_local, turned=self._turned, changed=self.catalog.changed)
+
+    async def _retire(self, member: Member) -> None:
+        """End a member that is configured no more, when its calls in flight have ended."""
+        until = self.now() + self.limits.call_most
+        # calls end in many places, none of which has to know that somebody waits for the last one
+        while self.now() < until and self._is_used(member):  # noqa: ASYNC110
+            await asyncio.sleep(limits.RETIRE_LOOK)
+        for session in list(self.sessions):
+            await session.leave(member)
+        self._retiring.remove(member)
+        await member.close()
+
+    def _is_used(self, member: Member) -> bool:
+        """Whether calls are in flight there, or parked."""
+        return member.is_busy() or any(each.is_in(member) for each in self.sessions)
+
+    def _turned(self, member: Member) -> None:
+        """A member is out, or there again."""
+        self.catalog.changed(member, None)
+        self._announce()
+
+    def _announce(self) -> None:
+        """What there is has changed: everybody who listens hears so."""
+        for hear in [*self.listeners, *(session.changed for session in self.sessions)]:
+            hear()
+
+    # -- modern clients ---------------------------------------------------------------------------------------------
+
+    def relay(
+        self,
+        request: ModernRequest,
+        port: Port,
+        headers: Mapping[str, str] | None,
+        task: asyncio.Task[None] | None = None,
+    ) -> Coroutine[Any, Any, None]:
+        """Take one modern request to its back and the answer to `port`; see `types.Relay`."""
+        sole = self.routes.sole
+        if sole is not None:
+            return sole.gateway.relay(request, port, headers, task)
+        if request.row.name not in ROUTED:
+            return self._answer(request, port)
+        try:
+            asked = wanted(request.row.name, request.params)
+            route = self.routes.find(asked)
+            if route is None:
+                return self._seek(request, asked, port, headers, task)
+            return self._send(request, route, port, headers, task)
+        except Fault as fault:
+            return _refuse(request, port, fault)
+
+    def can_express(self) -> bool:
+        """Whether `express` is likely to take a request now."""
+        sole = self.routes.sole
+        return sole is None or sole.gateway.can_express()
+
+    def express(self, request: ModernRequest, port: Port, headers: Mapping[str, str]) -> Callable[[], None] | None:
+        """Take one modern request to its back without a task, or a ready list to its client; see `types.Relay`."""
+        sole = self.routes.sole
+        if sole is not None:
+            return sole.gateway.express(request, port, headers)
+        method = request.row.name
+        if method in KIND_OF:
+            return self._express_list(request, port)
+        if method not in ROUTED:
+            return None
+        try:
+            asked = wanted(method, request.params)
+            route = self.routes.find(asked)
+        except Fault:
+            return None
+        if route is None or route.member.why_out is not None or "requestState" in request.params:
+            return None
+        gateway = route.member.gateway
+        if not gateway.can_express():
+            return None
+        return gateway.express(_readdressed(request, route), _routed(port, route, method), headers)
+
+    def _express_list(self, request: ModernRequest, port: Port) -> Callable[[], None] | None:
+        if "cursor" in request.params or LOG_LEVEL_KEY in request.meta:
+            return None
+        whole = self.catalog.ready(KIND_OF[request.row.name], ModernAsker(self, request))
+        if whole is None:
+            return None
+        result = self.pages.result(whole, None, self.now(), is_modern=True)
+        port.answer(_result(request.envelope.id, result), 200)
+        return _nothing
+
+    def _send(
+        self,
+        request: ModernRequest,
+        route: Route,
+        port: Port,
+        headers: Mapping[str, str] | None,
+        task: asyncio.Task[None] | None,
+    ) -> Coroutine[Any, Any, None]:
+        member, method = route.member, request.row.name
+        if "requestState" in request.params:
+            member = self._holder(request, member)
+        if member.why_out is not None:
+            raise member.fault()
+        return member.gateway.relay(_readdressed(request, route), _routed(port, route, method), headers, task)
+
+    def _holder(self, request: ModernRequest, member: Member) -> Member:
+        """Where a call is parked that its client comes back to: it may be in one that is configured no more."""
+        state = string(request.params["requestState"])
+        old = (each for each in self._retiring if each.name == member.name and each.gateway.holds(state))
+        return next(old, member)
+
+    async def _seek(
+        self,
+        request: ModernRequest,
+        asked: Wanted,
+        port: Port,
+        headers: Mapping[str, str] | None,
+        task: asyncio.Task[None] | None,
+    ) -> None:
+        try:
+            route = await self.routes.seek(asked, self.catalog, ModernAsker(self, request))
+            work = self._send(request, route, port, headers, task)
+        except Fault as fault:
+            work = _refuse(request, port, fault)
+        await work
+
+    async def _answer(self, request: ModernRequest, port: Port) -> None:
+        """Answer what goes to all of them."""
+        method = request.row.name
+        try:
+            if method in KIND_OF:
+                port.answer(_result(request.envelope.id, await self._list(request, port)), 200)
+            elif method == "server/discover":
+                port.answer(_result(request.envelope.id, encode(await self._discover(request))), 200)
+            elif method == "subscriptions/listen":
+                from isthmus.many.listening import listen
+
+                await listen(self, request, port)
+            else:
+                raise no_one_server(method)
+        except Fault as fault:
+            await _refuse(request, port, fault)
+
+    async def _list(self, request: ModernRequest, port: Port) -> bytes:
+        whole = await self.catalog.whole(request.row.name, ModernAsker(self, request), self.members)
+        level = string(request.meta.get(LOG_LEVEL_KEY))
+        if whole.missing and level in _WARNED:
+            port.notify(warning(whole))
+        cursor = string(request.params.get("cursor"))
+        return self.pages.result(whole, cursor, self.now(), is_modern=True)
+
+    async def _discover(self, request: ModernRequest) -> dict[str, Any]:
+        asker = ModernAsker(self, request)
+        missing = await self.meet([(member, asker.meet) for member in self.members])
+        return merge.discover(self.capabilities(), self.instructions(), MODERN, self.info, missing or None, MISSING_KEY)
+
+    async def notify(self, envelope: Envelope, version: str) -> None:
+        """Take a modern client's notification to every back that is there."""
+        if envelope.method == CANCELLED:
+            return
+        there = [member for member in self.members if member.why_out is None]
+        await asyncio.gather(*(member.gateway.notify(copy_of(envelope), version) for member in there))
+
+    # -- legacy clients ---------------------------------------------------------------------------------------------
+
+    async def open_session(self, envelope: Envelope, strays: Strays) -> tuple[Session, bytes]:
+        """A legacy client's session, and the answer to its `initialize`."""
+        from isthmus.many.session import ManySession
+
+        session = ManySession(self, envelope, strays)
+        self.sessions.add(session)
+        try:
+            return session, await session.open()
+        except BaseException:
+            await self.end_session(session)
+            raise
+
+    async def end_session(self, session: Session) -> None:
+        """A legacy client left."""
+        if session in self.sessions:
+            self.sessions.discard(session)
+            self.catalog.forget(session)
+            await session.close()
+
+    # -- what is known of the members -------------------------------------------------------------------------------
+
+    async def meet(
+        self, wanted: Sequence[tuple[Member, Callable[[Member], Coroutine[Any, Any, None]]]]
+    ) -> dict[str, str]:
+        """Have each member say what it is that has never said so, within its deadline; who is missing, and why."""
+        waiting = [
+            (m, m.begin(_quietly(work(m)))) for m, work in wanted if m.capabilities is None and m.why_out is None
+        ]
+        await within_deadlines(waiting, self.now)
+        return {member.name: member.why_out for member, _ in wanted if member.why_out is not None}
+
+    def capabilities(self) -> dict[str, Any]:
+        """What all of them can do together; one that has never said may be able to do anything that a list shows."""
+        known = [member.capabilities for member in self.members if member.capabilities is not None]
+        return merge.capabilities(known, is_whole=len(known) == len(self.members))
+
+    def instructions(self) -> str | None:
+        """What all of them say of themselves, under their names."""
+        said = [(member.name, member.instructions) for member in self.members if member.instructions]
+        return merge.instructions([(name, text) for name, text in said if text is not None])
+
+
+class ModernAsker:
+    """Asks in the name of the client that sent a request (`catalog.Asker`)."""
+
+    __slots__ = ("_many", "_request")
+
+    def __init__(self, many: Many, request: ModernRequest) -> None:
+        self._many = many
+        self._request = request
+
+    @property
+    def shape(self) -> str:
+        return self._request.version
+
+    @property
+    def is_known(self) -> bool:
+        return self._request.principal is not None or self._many.settings.is_local
+
+    @property
+    def owner(self) -> object:
+        return self._request.principal or ("" if self._many.settings.is_local else secrets.token_bytes(12))
+
+    async def ask(self, member: Member, method: str, cursor: str | None) -> Page:
+        result = await self._ask(member, method, {"cursor": cursor} if cursor is not None else {})
+        is_legacy = member.gateway.back.speaks_modern is False
+        return read_page(method, result or {}, untold=untold(member, method) if is_legacy else None)
+
+    async def meet(self, member: Member) -> None:
+        """Have a member say what it is."""
+        result = await self._ask(member, "server/discover", {})
+        if result is not None:
+            member.learn(result)
+
+    async def _ask(self, member: Member, method: str, params: dict[str, Any]) -> Members | None:
+        """The opened result; None where the member does not know the method."""
+        meta = {key: raw for key, raw in self._request.meta.items() if key not in (PROGRESS_KEY, LOG_LEVEL_KEY)}
+        own = make_modern(method, meta, open_object(encode(params)))
+        own.principal = self._request.principal
+        box = Box()
+        await member.gateway.relay(own, box, None)
+        return result_of(box.message, member, method)
+
+
+def result_of(message: bytes, member: Member, method: str) -> Members | None:
+    """The opened result of an answer to a request of ours; None where the member does not know the method.
+
+    Raises:
+        BackFault: it is an error.
+    """
+    members = parse_own(message).members
+    if "result" in members:
+        return open_object(members["result"])
+    error = decode(members["error"]) if "error" in members else None
+    error = error if isinstance(error, dict) else {}
+    if error.get("code") == METHOD_NOT_FOUND:
+        return None
+    raise BackFault(f"{member.name} refused {method}: {error.get('message')}")
+
+
+def no_one_server(method: str) -> FrontFault:
+    """What to say to a request of which nobody knows where it goes."""
+    why = f"Method not found: nothing in {method} says which of the servers it is for."
+    return FrontFault(why, code=METHOD_NOT_FOUND, status=404)
+
+
+def warning(whole: Whole) -> bytes:
+    """The log message that says who took no part in a list."""
+    said = [f"{each.why}" for each in whole.missing]
+    return notification_message(MESSAGE, {"level": "warning", "logger": "isthmus", "data": " ".join(said)})
+
+
+def copy_of(envelope: Envelope) -> Envelope:
+    """Another one with the same members, for whoever changes it."""
+    return Envelope(
+        envelope.kind, dict(envelope.members), envelope.method, envelope.id, envelope.key, envelope.is_plain
+    )
+
+
+def _readdressed(request: ModernRequest, route: Route) -> ModernRequest:
+    face = route.member.face
+    if not face.is_plain:
+        face.put(request.row.name, route.own, request.params)
+        if request.row.routed is not None:
+            request.name = route.own
+    return request
+
+
+def _routed(port: Port, route: Route, method: str) -> Port:
+    return port if route.member.face.is_plain else RoutedPort(port, route.member.face, method)
+
+
+def _result(id: bytes | None, result: bytes) -> bytes:
+    return b"".join((b'{"jsonrpc":"2.0","id":', id or b"null", b',"result":', result, b"}"))
+
+
+def _nothing() -> None:
+    """Nothing is left to cancel."""
+
+
+async def _refuse(request: ModernRequest, port: Port, fault: Fault) -> None:
+    port.answer(error_message(request.envelope.id, fault.code, fault.why, fault.data), fault.status)
+
+
+async def _quietly(work: Coroutine[Any, Any, None]) -> None:
+    """A member that fails at saying what it is has been put out for it."""
+    try:
+        await work
+    except Fault as fault:
+        _log.info("%s", fault.why)

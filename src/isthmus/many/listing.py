@@ -1,0 +1,129 @@
+"""Pages of a list of many backs, and the cursors between them.
+
+A cursor says after which item of which member the next page begins, so that it outlives a reload that leaves these in
+place. It is sealed: what it says is nobody's business, and nobody can make one.
+"""
+
+import secrets
+from collections.abc import Iterator
+from math import inf
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from isthmus import limits
+from isthmus.errors import FrontFault
+from isthmus.many.catalog import Missing, Shelf, Whole
+from isthmus.protocol.names import SERVER_INFO_KEY
+from isthmus.protocol.parking import NONCE_BYTES, Seal
+from isthmus.wire.codec import encode
+from isthmus.wire.envelope import INVALID_PARAMS
+
+MISSING_KEY: Final = "isthmus/unavailable"
+"""The key of a result's `_meta` that names the servers that took no part, each with the reason."""
+
+
+class Pages:
+    """Writes the pages of lists.
+
+    Args:
+        info: who answers, as JSON; None where results don't say.
+    """
+
+    def __init__(self, info: Raw | None) -> None:
+        self._info = info
+        self._seal: Seal | None = None
+
+    def result(self, whole: Whole, cursor: str | None, now: float, *, is_modern: bool) -> bytes:
+        """The JSON text of one page's result.
+
+        Args:
+            whole: the list.
+            cursor: where the page begins; None for the first.
+            now: the loop's time.
+            is_modern: whether it is for a client of the modern era.
+
+        Raises:
+            FrontFault: the cursor is none of ours, or what it points at has changed.
+        """
+        items, more = self._page(whole, cursor)
+        rest: dict[str, Any] = {"nextCursor": more} if more is not None else {}
+        meta: dict[str, Any] = {}
+        if is_modern:
+            good_for = whole.until - now
+            rest["resultType"] = "complete"
+            rest["ttlMs"] = int(good_for * 1000) if 0 < good_for < inf and not whole.missing else 0
+            rest["cacheScope"] = "public" if whole.is_public else "private"
+            if self._info is not None:
+                meta[SERVER_INFO_KEY] = self._info
+        if whole.missing:
+            meta[MISSING_KEY] = missing_of(whole.missing)
+        if meta:
+            rest["_meta"] = meta
+        tail = b"," + encode(rest)[1:] if rest else b"}"
+        return b"".join((b'{"', whole.kind.encode(), b'":[', items, b"]", tail))
+
+    def _page(self, whole: Whole, cursor: str | None) -> tuple[bytes, str | None]:
+        """The items of a page as JSON text, and the cursor of the next."""
+        if cursor is None and whole.joined is not None:
+            return whole.joined, None
+        texts: list[bytes] = []
+        size, last = 0, ("", "")
+        for name, shown, text in _after(whole, self._open(cursor) if cursor is not None else None):
+            if texts and (len(texts) >= limits.PAGE_ITEMS or size + len(text) > limits.PAGE_BYTES):
+                return b",".join(texts), self._close(whole.kind, *last)
+            texts.append(text)
+            size += len(text) + 1
+            last = name, shown
+        joined = b",".join(texts)
+        if cursor is None:
+            whole.joined = joined
+        return joined, None
+
+    def _open(self, cursor: str) -> tuple[str, str, str]:
+        said = self._sealed().unlock(cursor)
+        if said is None:
+            raise FrontFault("This cursor is none of this server's. List again without one.", code=INVALID_PARAMS)
+        kind, name, shown = msgspec.json.decode(said, type=tuple[str, str, str])
+        return kind, name, shown
+
+    def _close(self, kind: str, name: str, shown: str) -> str:
+        return self._sealed().lock(encode((kind, name, shown)), secrets.token_bytes(NONCE_BYTES))
+
+    def _sealed(self) -> Seal:
+        if self._seal is None:
+            self._seal = Seal(secrets.token_bytes(32))
+        return self._seal
+
+
+def missing_of(missing: list[Missing]) -> dict[str, str]:
+    """What is said of the servers that took no part, by name."""
+    return {each.name: each.why for each in missing}
+
+
+def _after(whole: Whole, place: tuple[str, str, str] | None) -> Iterator[tuple[str, str, bytes]]:
+    """The items from a place on: the member's name, the item's, its text.
+
+    Raises:
+        FrontFault: the place is not there any more.
+    """
+    shelves: list[tuple[str, Shelf]] = whole.shelves
+    if place is None:
+        for name, shelf in shelves:
+            for item in shelf.items:
+                yield name, item.shown, item.text
+        return
+    kind, wanted, last = place
+    at = next((at for at, (name, _) in enumerate(shelves) if name == wanted), None)
+    items = shelves[at][1].items if at is not None else []
+    found = next((number for number, item in enumerate(items) if item.shown == last), None)
+    if kind != whole.kind or at is None or found is None:
+        raise FrontFault(
+            "The list has changed since this cursor was given. List again without one.", code=INVALID_PARAMS
+        )
+    for item in items[found + 1 :]:
+        yield wanted, item.shown, item.text
+    for name, shelf in shelves[at + 1 :]:
+        for item in shelf.items:
+            yield name, item.shown, item.text

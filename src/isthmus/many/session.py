@@ -1,0 +1,425 @@
+"""A legacy client's session with many backs: one of its own at each, opened when it is first needed.
+
+The client negotiates its revision with the proxy; each back negotiates its own. What each session is (straight, crossed
+or leased) is its gateway's affair. Ids of questions are the proxy's own, since two backs may ask at once.
+"""
+
+import asyncio
+import logging
+import secrets
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Raw
+
+from isthmus.engine.asking import AskingSession
+from isthmus.engine.member import Member
+from isthmus.engine.sharing import Box
+from isthmus.errors import BackUnavailable, Fault, FrontFault
+from isthmus.many.catalog import KIND_OF, Page, read_page, untold
+from isthmus.many.gateway import copy_of, no_one_server, result_of, warning
+from isthmus.many.routes import ROUTED, Route, wanted
+from isthmus.protocol import edits
+from isthmus.protocol.correlate import Correlator
+from isthmus.protocol.crossings import legacy_front
+from isthmus.protocol.judge import make_modern
+from isthmus.protocol.names import CANCELLED, INITIALIZED
+from isthmus.types import Port, Session, Strays, refuse_twice
+from isthmus.wire.codec import close_object, encode, identify, one_line, open_object, parse, parse_own, string
+from isthmus.wire.envelope import (
+    INVALID_PARAMS,
+    Envelope,
+    Kind,
+    Members,
+    error_message,
+    notification_message,
+    request_message,
+    result_message,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from isthmus.many.gateway import Many
+
+_log: Final = logging.getLogger("isthmus.many")
+
+
+class _Running:
+    """A request that is under way: at which back, once it is there."""
+
+    __slots__ = ("is_cancelled", "leg", "task")
+
+    def __init__(self) -> None:
+        self.leg: Leg | None = None
+        self.is_cancelled = False
+        self.task = asyncio.current_task()
+
+
+class Leg:
+    """What the client has at one back (`types.Strays` for what belongs to no request there)."""
+
+    def __init__(self, owner: "ManySession", member: Member, strays: Strays) -> None:
+        self.member = member
+        self.session: Session | None = None
+        self.opening: asyncio.Task[None] | None = None
+        self.opened: Callable[[], object] | None = None
+        self.fault: Fault | None = None
+        """Why it could not be opened."""
+        self.answer_to_initialize = b""
+        self.asked: dict[int | str, int] = {}
+        """The ids under which the client was asked what the back asks under these."""
+        self._owner = owner
+        self._strays = strays
+
+    @property
+    def is_open(self) -> bool:
+        return self._strays.is_open
+
+    def notify(self, message: bytes) -> None:
+        self._owner.said(self, message, self._strays)
+
+    def answer(self, message: bytes, status: int) -> None:
+        """Nothing is answered here."""
+
+    def stream(self, is_chosen: bool = True) -> None:
+        """Nothing is chosen here."""
+
+    def abandon(self) -> None:
+        """Nothing is ended here."""
+
+    async def drain(self) -> None:
+        await self._strays.drain()
+
+
+class _LegPort:
+    """The way back of a request that went to one back (`types.Port`)."""
+
+    __slots__ = ("_leg", "_method", "_owner", "_port")
+
+    def __init__(self, owner: "ManySession", leg: Leg, method: str, port: Port) -> None:
+        self._owner = owner
+        self._leg = leg
+        self._method = method
+        self._port = port
+
+    def notify(self, message: bytes) -> None:
+        self._owner.said(self._leg, message, self._port)
+
+    def answer(self, message: bytes, status: int) -> None:
+        face = self._leg.member.face
+        if not face.is_plain:  # that one back of many lost its session is no reason for the client to begin a new one
+            status = 200
+        self._port.answer(face.answer(self._method, message), status)
+
+    def stream(self, is_chosen: bool = True) -> None:
+        self._port.stream(is_chosen)
+
+    def abandon(self) -> None:
+        self._port.abandon()
+
+    async def drain(self) -> None:
+        await self._port.drain()
+
+
+class ManySession:
+    """One legacy client of many backs (`types.Session`, and `catalog.Asker` for its lists).
+
+    Args:
+        many: the backs.
+        initialize: what the client said first.
+        strays: where messages go that belong to no request of it.
+    """
+
+    is_known = True
+
+    def __init__(self, many: "Many", initialize: Envelope, strays: Strays) -> None:
+        self._many = many
+        self._initialize = initialize
+        self._client = legacy_front.read_client(copy_of(initialize))
+        self.version = self._client.version
+        self._strays = strays
+        self._legs: dict[Member, Leg] = {}
+        self._running: dict[int | str, _Running] = {}
+        self._questions: Correlator[tuple[Leg, bytes, int | str]] = Correlator()
+        self._level: Envelope | None = None
+        self._is_initialized = False
+        self._is_closed = False
+        strays.opened = self._listens
+
+    # -- as a session -----------------------------------------------------------------------------------------------
+
+    async def open(self) -> bytes:
+        """Meet the backs that have never said what they are; the answer to `initialize`."""
+        members = self._many.members
+        sole = self._many.routes.sole
+        if sole is not None:
+            return await self._open_sole(sole)
+        await self._many.meet([(member, self._meet) for member in members])
+        result: dict[str, Any] = {
+            "protocolVersion": self.version,
+            "capabilities": self._many.capabilities(),
+            "serverInfo": self._many.info,
+        }
+        instructions = self._many.instructions()
+        if instructions is not None:
+            result["instructions"] = instructions
+        return result_message(self._initialize.id or b"null", result)
+
+    async def _open_sole(self, member: Member) -> bytes:
+        """With one back that nothing is changed of, all that it says is the client's."""
+        leg = await self._leg(member)
+        assert leg.session is not None
+        self.version = leg.session.version
+        return leg.answer_to_initialize
+
+    async def request(self, envelope: Envelope, port: Port) -> None:
+        """Take one request to its back, or answer it out of all of them."""
+        key = envelope.key if envelope.key is not None else 0
+        if key in self._running:
+            refuse_twice(envelope.id, port)
+            return
+        running = self._running[key] = _Running()
+        try:
+            await self._take(envelope, port, running)
+        except Fault as fault:
+            code = fault.code
+            if code == INVALID_PARAMS and envelope.method == "resources/read" and fault.data is not None:
+                code = legacy_front.RESOURCE_NOT_FOUND
+            port.answer(error_message(envelope.id, code, fault.why, fault.data), 200)
+        except asyncio.CancelledError:
+            if not running.is_cancelled or running.task is None or running.task.uncancel() > 0:
+                raise
+            port.abandon()
+        finally:
+            del self._running[key]
+
+    async def notify(self, envelope: Envelope) -> None:
+        """Take a notification of the client to where it belongs."""
+        if envelope.method == CANCELLED:
+            await self._cancel(envelope)
+            return
+        if envelope.method == INITIALIZED:
+            self._is_initialized = True
+        for leg in list(self._legs.values()):
+            if leg.session is not None:
+                await leg.session.notify(copy_of(envelope))
+
+    async def answer(self, envelope: Envelope) -> None:
+        """Take the client's answer to a question there; an answer to nothing is dropped, counted."""
+        waiting = self._questions.take(envelope.key)
+        if waiting is not None:
+            leg, id, key = waiting
+            leg.asked.pop(key, None)
+            envelope.members["id"] = Raw(id)
+            envelope.id, envelope.key = id, key
+            if leg.session is not None:
+                await leg.session.answer(envelope)
+
+    async def close(self) -> None:
+        """The client is gone."""
+        self._is_closed = True
+        await asyncio.gather(*(self.leave(member) for member in list(self._legs)), return_exceptions=True)
+
+    # -- what happens to the members --------------------------------------------------------------------------------
+
+    def is_in(self, member: Member) -> bool:
+        """Whether a request is under way there."""
+        return any(each.leg is not None and each.leg.member is member for each in self._running.values())
+
+    async def leave(self, member: Member) -> None:
+        """End what there is at a member."""
+        leg = self._legs.pop(member, None)
+        if leg is None:
+            return
+        if leg.opening is not None:
+            leg.opening.cancel()
+        if leg.session is not None:
+            await member.gateway.end_session(leg.session)
+
+    def changed(self) -> None:
+        """A member is there again, or is gone, or the members are others: what there is has changed."""
+        if self._is_initialized and not self._is_closed:
+            for each in ("tools", "prompts", "resources"):
+                if each in self._many.capabilities():
+                    self._strays.notify(notification_message(f"notifications/{each}/list_changed"))
+
+    # -- as who asks for lists --------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> str:
+        """The revision of the client."""
+        return self.version
+
+    @property
+    def owner(self) -> object:
+        """Its lists are its own: a stateful back may have others for another session."""
+        return self
+
+    async def ask(self, member: Member, method: str, cursor: str | None) -> Page:
+        """One page of a member's list."""
+        leg = await self._leg(member)
+        params = {"cursor": cursor} if cursor is not None else {}
+        if isinstance(leg.session, AskingSession):
+            return await self._ask_modern(member, method, params)
+        assert leg.session is not None
+        box = Box()
+        id = encode(f"isthmus-{secrets.token_hex(8)}")
+        await leg.session.request(parse_own(request_message(id, method, params)), box)
+        result = result_of(box.message, member, method)
+        return read_page(method, result or {}, untold=untold(member, method))
+
+    async def _ask_modern(self, member: Member, method: str, params: dict[str, Any]) -> Page:
+        """A modern back's own word on how long its list is good for is not in what a legacy client is told."""
+        own = make_modern(method, legacy_front.meta_of(self._client), open_object(encode(params)))
+        box = Box()
+        await member.gateway.relay(own, box, None)
+        result: Members = result_of(box.message, member, method) or {}
+        told = {name: result[name] for name in ("ttlMs", "cacheScope") if name in result}
+        legacy_front.legacy_result(method, result, self.version)
+        return read_page(method, result | told, untold=None)
+
+    # -- inside: requests -------------------------------------------------------------------------------------------
+
+    async def _take(self, envelope: Envelope, port: Port, running: _Running) -> None:
+        method, id = envelope.method, envelope.id or b"null"
+        sole = self._many.routes.sole
+        if sole is not None:
+            await self._send(Route(sole, ""), envelope, port, running)
+        elif method in KIND_OF:
+            await self._list(envelope, port)
+        elif method in ROUTED:
+            params = (open_object(envelope.members["params"]) if "params" in envelope.members else None) or {}
+            asked = wanted(method, params)
+            route = self._many.routes.find(asked) or await self._many.routes.seek(asked, self._many.catalog, self)
+            if not route.member.face.is_plain:
+                route.member.face.put(method, route.own, params)
+                envelope.members["params"] = Raw(close_object(params))
+            await self._send(route, envelope, port, running)
+        elif method == "ping":
+            port.answer(result_message(id, {}), 200)
+        elif method == "logging/setLevel":
+            await self._set_level(envelope)
+            port.answer(result_message(id, {}), 200)
+        else:
+            raise no_one_server(method)
+
+    async def _send(self, route: Route, envelope: Envelope, port: Port, running: _Running) -> None:
+        member = route.member
+        if member.why_out is not None and member is not self._many.routes.sole:
+            raise member.fault()
+        leg = await self._leg(member)
+        running.leg = leg
+        assert leg.session is not None
+        await leg.session.request(envelope, _LegPort(self, leg, envelope.method, port))
+
+    async def _list(self, envelope: Envelope, port: Port) -> None:
+        many = self._many
+        whole = await many.catalog.whole(envelope.method, self, many.members)
+        if whole.missing and self._level is not None and self._wants_warnings():
+            port.notify(warning(whole))
+        cursor = edits.param(envelope, "cursor")
+        result = many.pages.result(whole, string(cursor), many.now(), is_modern=False)
+        port.answer(result_message(envelope.id or b"null", Raw(result)), 200)
+
+    async def _set_level(self, envelope: Envelope) -> None:
+        level = string(edits.param(envelope, "level"))
+        if level not in legacy_front.LEVELS:
+            known = ", ".join(legacy_front.LEVELS)
+            raise FrontFault(f"There is no log level {level!r}; there are {known}.", code=INVALID_PARAMS)
+        self._level = copy_of(envelope)
+        for leg in list(self._legs.values()):
+            await self._tell_level(leg)
+
+    async def _tell_level(self, leg: Leg) -> None:
+        """Say the client's level to one back, if it takes any."""
+        if self._level is None or leg.session is None or "logging" not in (leg.member.capabilities or {}):
+            return
+        params = self._level.members["params"]
+        id = encode(f"isthmus-{secrets.token_hex(8)}")
+        await leg.session.request(parse_own(request_message(id, "logging/setLevel", params)), Box())
+
+    def _wants_warnings(self) -> bool:
+        level = string(edits.param(self._level, "level")) if self._level is not None else None
+        return level in legacy_front.LEVELS[: legacy_front.LEVELS.index("warning") + 1]
+
+    async def _cancel(self, envelope: Envelope) -> None:
+        raw = edits.param(envelope, "requestId")
+        running = self._running.get(identify(raw) or 0) if raw is not None else None
+        if running is None:
+            return
+        if running.leg is not None and running.leg.session is not None:
+            await running.leg.session.notify(envelope)
+        elif running.task is not None:
+            running.is_cancelled = True
+            running.task.cancel()
+
+    # -- inside: sessions -------------------------------------------------------------------------------------------
+
+    async def _meet(self, member: Member) -> None:
+        await self._leg(member)
+
+    async def _leg(self, member: Member) -> Leg:
+        """What the client has at a member, opened if it isn't.
+
+        Raises:
+            Fault: it can't be opened.
+        """
+        leg = self._legs.get(member)
+        if leg is None:
+            leg = self._legs[member] = Leg(self, member, self._strays)
+        if leg.session is None:
+            if leg.opening is None or leg.opening.done():
+                leg.opening = member.begin(self._open(leg))
+            await asyncio.wait([leg.opening])
+            if leg.session is None:
+                raise leg.fault or BackUnavailable(f"{member.name} could not be opened for this session. Try again.")
+        return leg
+
+    async def _open(self, leg: Leg) -> None:
+        member = leg.member
+        leg.fault = None
+        try:
+            session, answer = await member.gateway.open_session(copy_of(self._initialize), leg)
+            if self._is_closed:
+                await member.gateway.end_session(session)
+                return
+            member.learn(open_object(parse_own(answer).members["result"]) or {})
+            if self._is_initialized:
+                await session.notify(parse_own(notification_message(INITIALIZED)))
+            leg.session, leg.answer_to_initialize = session, answer
+            await self._tell_level(leg)
+        except Fault as fault:
+            leg.fault = fault
+
+    def _listens(self) -> None:
+        """The client reads what belongs to no request, from now on."""
+        for leg in list(self._legs.values()):
+            if leg.opened is not None:
+                leg.opened()
+
+    # -- inside: what backs say -------------------------------------------------------------------------------------
+
+    def said(self, leg: Leg, message: bytes, to: Port) -> None:
+        """A back says or asks something; it reaches the client under its names and an id of ours."""
+        envelope = parse(message)
+        if not isinstance(envelope, Envelope):
+            return
+        if envelope.kind is Kind.REQUEST:
+            id = self._questions.mint()
+            key = envelope.key if envelope.key is not None else 0
+            self._questions.expect(id, (leg, envelope.id or b"null", key))
+            leg.asked[key] = id
+            message = one_line(edits.with_id(envelope, str(id).encode()))
+        elif envelope.method == CANCELLED:
+            raw = edits.param(envelope, "requestId")
+            asked = leg.asked.pop(identify(raw) or 0, None) if raw is not None else None
+            if asked is None:
+                return
+            self._questions.forget(asked)
+            edits.set_param(envelope, "requestId", str(asked).encode())
+            message = one_line(close_object(envelope.members))
+        else:
+            if envelope.method.endswith("/list_changed"):
+                self._many.catalog.changed(leg.member, envelope.method.split("/")[1])
+            message = leg.member.face.notification(message)
+        to.notify(message)
