@@ -5,23 +5,24 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from isthmus.config.document import Node
-from isthmus.config.keys import SERVER
+from isthmus.config.keys import BACK_LIMITS, FRONT_LIMITS, SERVER
 from isthmus.config.load import Config, Server
 from isthmus.engine.member import Spec
+from isthmus.limits import Limits
 from isthmus.record import MASK, is_secret
 
 _FLAG: Final = re.compile(r"--?([\w-]+)(=?)")
 
 
 def shown(config: Config) -> dict[str, Any]:
-    """The configuration as JSON values, itself one that can be read.
+    """The configuration as JSON values, in the form that it is read in.
 
     Masked are: all values of `env`; `auth`; headers, arguments and parts of a URL whose name is that of a secret; what
     came out of a variable or an input.
     """
     specs = {spec.name: spec for spec in config.specs}
     return {
-        "isthmus": {"name": config.name, "longest": config.longest},
+        "isthmus": {"name": config.name, "longest": config.longest} | _fronts(config.settings.limits),
         "mcpServers": {name: _server(server, specs.get(name)) for name, server in config.servers.items()},
     }
 
@@ -30,11 +31,21 @@ def _server(server: Server, spec: Spec | None) -> dict[str, Any]:
     said: dict[str, Node] = server.node.value
     found = {key: _value(key, said[key]) for key in SERVER.keys if key in said and key != "isthmus"}
     own = {key: _inside(each) for key, each in server.own.items()}
+    if "limits" in own:
+        own["limits"] = {key: value for key, value in own["limits"].items() if key in BACK_LIMITS.keys}
+    if "url" not in said:
+        own.pop("forward_headers", None)
     if spec is not None:
         own["prefix"] = spec.face.prefix or ""
     if own:
         found["isthmus"] = own
     return found
+
+
+def _fronts(limits: Limits) -> dict[str, Any]:
+    """The limits of the clients' side that are not the usual ones."""
+    unusual = {key: getattr(limits, key) for key in FRONT_LIMITS if getattr(limits, key) != getattr(Limits(), key)}
+    return {"limits": unusual} if unusual else {}
 
 
 def _value(key: str, node: Node) -> Any:

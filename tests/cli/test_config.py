@@ -1,0 +1,151 @@
+"""`isthmus config` and `isthmus explain`, as they are typed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isthmus.cli import config
+from isthmus.config.schema import schema
+from isthmus.config.variables import Input
+from isthmus.record import MASK
+from tests.cli.test_command import ISTHMUS
+
+SECRETS = ("sekret1", "sekret2", "sekret3", "sekret4", "sekret5", "sekret6", "sekret7", "sekret8", "sekret9")
+
+
+def isthmus(here: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    env = {"PATH": os.environ["PATH"], "HOME": str(here), **environ}
+    return subprocess.run(
+        [ISTHMUS, *arguments], capture_output=True, text=True, timeout=30, cwd=here, env=env, check=False
+    )
+
+
+def write(path: Path, value: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(value if isinstance(value, str) else json.dumps(value, indent=1), encoding="utf-8")
+    return path
+
+
+def test_schema(tmp_path: Path) -> None:
+    done = isthmus(tmp_path, "config", "schema")
+    assert (done.returncode, json.loads(done.stdout)) == (0, schema())
+
+
+def test_show_masks_secrets(tmp_path: Path) -> None:
+    servers = {
+        "a": {
+            "command": "run",
+            "args": ["--api-key", "sekret1", "--token=sekret2", "${SECRET}", "plain"],
+            "env": {"ANY": "sekret4"},
+            "isthmus": {"tools": {"items": {"t": {"arguments": {"password": {"fixed": "sekret5"}}}}}},
+        },
+        "b": {
+            "url": "https://user:sekret6@x.test/mcp?token=sekret7&a=b",
+            "headers": {"X-Api-Key": "sekret8", "X-Plain": "plain", "X-Part": "of ${SECRET}"},
+        },
+        "c": {"url": "https://y.test", "auth": "sekret9"},
+        "d": {"command": "${input:i}", "timeout": 5000},
+    }
+    text = {"mcpServers": servers, "inputs": [{"id": "i"}], "isthmus": {"limits": {"call": 3, "drain": 1}}}
+    write(tmp_path / "mcp.json", text)
+    done = isthmus(tmp_path, "config", "show", "mcp.json", SECRET="sekret3")
+    assert [secret for secret in SECRETS if secret in done.stdout + done.stderr] == []
+    limits = {"limits": {"call": 3}}
+    arguments = {"password": {"fixed": MASK}}
+    assert json.loads(done.stdout) == {
+        "isthmus": {"name": "isthmus", "longest": 64, "limits": {"drain": 1}},
+        "mcpServers": {
+            "a": {
+                "command": "run",
+                "args": ["--api-key", MASK, f"--token={MASK}", MASK, "plain"],
+                "env": {"ANY": MASK},
+                "isthmus": {**limits, "prefix": "a", "tools": {"items": {"t": {"arguments": arguments}}}},
+            },
+            "b": {
+                "url": f"https://{MASK}@x.test/mcp?token={MASK}&a=b",
+                "headers": {"X-Api-Key": MASK, "X-Plain": "plain", "X-Part": MASK},
+                "isthmus": {**limits, "prefix": "b"},
+            },
+            "c": {"url": "https://y.test", "auth": MASK, "isthmus": {**limits, "prefix": "c"}},
+            "d": {"command": MASK, "timeout": 5000, "isthmus": {**limits, "prefix": "d"}},
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["config"], "the following arguments are required: schema|show|import. See isthmus --help."),
+        (["config", "show"], "isthmus config show needs a file."),
+        (["config", "import"], "isthmus config import needs claude, cursor or vscode."),
+        (["config", "import", "emacs"], "There is no client 'emacs' to import from; there are claude, cursor, vscode."),
+        (["config", "show", "--", "x"], "config takes a file or the name of a client, not a command."),
+        (["config", "show", "none.json"], "none.json: The file can't be read: No such file or directory."),
+        (["config", "show", "bad.json"], "bad.json:2: 'comand' is no key of a server. Did you mean 'command'?"),
+        (["explain", "bad.json", "x"], "bad.json:2: 'comand' is no key of a server. Did you mean 'command'?"),
+        (["explain", "bad.json"], "the following arguments are required: NAME-OR-URI. See isthmus --help."),
+    ],
+)
+def test_what_can_t_work(tmp_path: Path, arguments: list[str], why: str) -> None:
+    write(tmp_path / "bad.json", '{"mcpServers": {"a": {\n"comand": "x"}}}')
+    done = isthmus(tmp_path, *arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"isthmus: {why}\n")
+
+
+def test_import_and_explain(tmp_path: Path) -> None:
+    servers = {"a": {"command": "${env:X}", "alwaysAllow": []}, "b": {"type": "http", "url": "http://x.test"}}
+    path = write(tmp_path / ".cursor" / "mcp.json", {"mcpServers": servers})
+    done = isthmus(tmp_path, "config", "import", "cursor")
+    assert done.stderr == f"isthmus: 2 servers of {path}\nisthmus: {path}:5: 'alwaysAllow' of 'a' is left out.\n"
+    assert isthmus(tmp_path, "config", "import", "cursor", "--file", ".cursor/mcp.json").stdout == done.stdout
+    write(tmp_path / "ours.json", done.stdout)
+    told = isthmus(tmp_path, "explain", "ours.json", "b_look", X="x")
+    assert (told.returncode, told.stdout.splitlines()[:3]) == (
+        0,
+        ["b_look", "As a tool or a prompt:", "  It goes to 'b' (ours.json:6) as 'look'."],
+    )
+    assert isthmus(tmp_path, "explain", "ours.json", "look", X="x").returncode == 1
+
+
+def test_the_relay_does_not_load_what_reads_configurations() -> None:
+    script = "import sys, isthmus.run, isthmus.cli.main; print([m for m in sys.modules if 'isthmus.config' in m])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout == "[]\n"
+
+
+class Typing:
+    """stdin of a terminal where a line is typed."""
+
+    def __init__(self, line: str) -> None:
+        self._line = line
+
+    def isatty(self) -> bool:
+        return True
+
+    def readline(self) -> str:
+        return self._line
+
+
+@pytest.mark.parametrize(
+    ("typed", "value"), [("2\n", "b"), ("other\n", "other"), ("\n", None), ("", None), ("9\n", "9")]
+)
+def test_inputs_are_asked_for_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed: str, value: str | None
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Typing(typed))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    ask = config.asker()
+    assert ask is not None
+    wanted = Input(id="level", description="How\x1b much", default="a", options=(("A", "a"), ("B!", "b")))
+    assert ask(wanted) == value
+    assert capsys.readouterr() == ("", "  1. A\n  2. B!\nHow\\x1b much [a]: ")
+
+
+def test_nobody_is_asked_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
+    assert config.asker() is None
