@@ -48,6 +48,12 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger("isthmus.engine")
 
+# Named here because to look a member of an Enum up takes longer than what is done with it, in every call.
+_FIRST: Final = Do.SEND, State.CALLED
+_ANSWERS: Final = Do.GIVE, Do.RETURN, Do.FAIL
+_FINISHED: Final = Event.FINISHED
+_OVER: Final = State.OVER
+
 
 class AskedCall(ModernCall):
     """A legacy client's request at a modern back, through all its rounds: the machine of `protocol/asking`."""
@@ -64,8 +70,7 @@ class AskedCall(ModernCall):
         self.port = port
         self.request = request
         self._version = version
-        self.state = State.CALLED
-        self.due = Do.SEND
+        self.due, self.state = _FIRST
         """What the task of the call is to do next, if that is of its acts."""
         self.said: Members | None = None
         """The `input_required` result that answered the last round, until the next is sent."""
@@ -76,11 +81,11 @@ class AskedCall(ModernCall):
 
     def move(self, event: Event) -> Do:
         """What is to be done now that this has happened."""
-        before = self.state
-        do, self.state = MOVES[before][event]
-        assert do is not Do.BUG, f"{event} in {before}"
-        if self.state is not before:
-            self.due = do
+        do, after = MOVES[self.state][event]
+        if after is not self.state:
+            self.due, self.state = do, after
+        else:
+            assert do is not Do.BUG, f"{event} in {after}"
         return do
 
     def begin_round(self) -> None:
@@ -104,13 +109,13 @@ class AskedCall(ModernCall):
                 result = open_object(envelope.members["result"]) or result
             legacy_front.legacy_result(self.row.name, result, self._version)
             envelope.members["result"] = Raw(close_object(result))
-            self.finish(Event.FINISHED, one_line(edits.with_id(envelope, self.front_id)))
+            self.finish(_FINISHED, one_line(edits.with_id(envelope, self.front_id)))
         else:
             self.fail(BackFault(f"{self.back.name} gave a result of the kind {kind!r}, which nobody declared."))
 
     def finish(self, event: Event, message: bytes) -> None:
         """The final answer, if there was none; given after what has to be said before it."""
-        if self.move(event) in (Do.GIVE, Do.RETURN, Do.FAIL):
+        if self.move(event) in _ANSWERS:
             self.is_answered = True
             for id in self.urls:
                 self.port.notify(notification_message("notifications/elicitation/complete", {"elicitationId": id}))
@@ -127,7 +132,7 @@ class AskedCall(ModernCall):
         if error is not None:
             error = legacy_front.legacy_error(error, self.row.name, self.request.name)
             envelope.members["error"] = Raw(close_object(error))
-        self.finish(Event.FINISHED, one_line(edits.with_id(envelope, self.front_id)))
+        self.finish(_FINISHED, one_line(edits.with_id(envelope, self.front_id)))
 
 
 class _Asked(NamedTuple):
@@ -155,8 +160,9 @@ class AskingSession:
         self._calls: dict[int | str, AskedCall] = {}
         self._questions: Correlator[Callable[[Envelope], None]] = Correlator()
         self._level = legacy_front.LEVEL_UNSAID
-        self._offers = decode(discovered["capabilities"]) if "capabilities" in discovered else {}
-        self._listening = Listening(back, legacy_front.meta_of(client), strays, self._offers)
+        offers = decode(discovered["capabilities"]) if "capabilities" in discovered else {}
+        self._is_logging = isinstance(offers, dict) and "logging" in offers
+        self._listening = Listening(back, legacy_front.meta_of(client), strays, offers)
         self._own: dict[str, Callable[[Envelope], Awaitable[None]]] = {
             "ping": self._ping,
             "logging/setLevel": self._set_level,
@@ -237,8 +243,7 @@ class AskingSession:
 
     async def _call(self, key: int | str, envelope: Envelope, port: Port) -> None:
         back = self._back
-        level = self._level if isinstance(self._offers, dict) and "logging" in self._offers else None
-        request = legacy_front.modern_request(envelope, self._client, level)
+        request = legacy_front.modern_request(envelope, self._client, self._level if self._is_logging else None)
         call = self._calls[key] = AskedCall(back, request, port, self.version)
         call.task = asyncio.current_task()
         now = back.deadlines.now()
@@ -258,7 +263,7 @@ class AskingSession:
     async def _rounds(self, call: AskedCall) -> None:
         """Send the call, and do what the machine says until it is over."""
         await self._send(call)
-        while call.state is not State.OVER:
+        while call.state is not _OVER:
             await self._acts[call.due](call)
 
     async def _send(self, call: AskedCall) -> None:

@@ -37,6 +37,8 @@ LEVEL_UNSAID: Final = "info"
 """The level before `logging/setLevel`: "the server MAY decide which messages to send automatically"."""
 
 _NEW_IN_LAST: Final = "2025-11-25"
+_COMPLETE: Final = Raw(b'"complete"')
+_VERSION: Final = Raw(encode(MODERN[-1]))
 _OWN_OF_MODERN: Final = ("resultType", "ttlMs", "cacheScope")
 _NEEDS: Final = {
     "elicitation/create": "elicitation",
@@ -127,8 +129,7 @@ def modern_request(envelope: Envelope, client: Client, level: str | None) -> Mod
     raw = envelope.members.get("params")
     params = (open_object(raw) if raw is not None else None) or {}
     meta = (open_object(params["_meta"]) if "_meta" in params else None) or {}
-    for key, value in meta_of(client, level).items():
-        meta[key] = value
+    meta.update(meta_of(client, level))
     for member in ("inputResponses", "requestState", "task"):
         params.pop(member, None)
     params["_meta"] = Raw(close_object(meta))
@@ -139,7 +140,7 @@ def modern_request(envelope: Envelope, client: Client, level: str | None) -> Mod
 
 def meta_of(client: Client, level: str | None = None) -> dict[str, Raw]:
     """The `_meta` of every request in the name of `client`."""
-    meta = {VERSION_KEY: Raw(encode(MODERN[-1])), CAPABILITIES_KEY: client.raw_capabilities}
+    meta = {VERSION_KEY: _VERSION, CAPABILITIES_KEY: client.raw_capabilities}
     if client.raw_info is not None:
         meta[CLIENT_INFO_KEY] = client.raw_info
     if level is not None:
@@ -149,7 +150,8 @@ def meta_of(client: Client, level: str | None = None) -> dict[str, Raw]:
 
 def result_kind(result: Members) -> str | None:
     """A result's `resultType`; "complete" where it has none, None for what is no string."""
-    return string(result["resultType"]) if "resultType" in result else "complete"
+    raw = result.get("resultType", _COMPLETE)
+    return "complete" if raw == _COMPLETE else string(raw)
 
 
 def legacy_result(method: str, result: Members, version: str) -> None:
