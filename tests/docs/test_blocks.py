@@ -112,7 +112,7 @@ def test_commands_within_sentences_are_taken(page: Path) -> None:
                 take(command)
 
 
-COMMANDS: Final = ("run", "check", "list", "call", "replay")
+COMMANDS: Final = ("run", "check", "list", "call", "replay", "config", "explain")
 
 
 def piped(line: str) -> list[list[str]]:
