@@ -13,9 +13,11 @@ from isthmus.cli import config
 from isthmus.config.schema import schema
 from isthmus.config.variables import Input
 from isthmus.record import MASK
-from tests.cli.test_command import ISTHMUS
+from tests.cli.test_command import BACK, ISTHMUS
 
-SECRETS = ("sekret1", "sekret2", "sekret3", "sekret4", "sekret5", "sekret6", "sekret7", "sekret8", "sekret9")
+SECRETS = [f"sekret{number}" for number in range(12)]
+HEADER = ("--header", "Authorization: Bearer sekret10", "https://x.test/?access_token=sekret11&b=c")
+MASKED = ("--header", f"Authorization: {MASK}", f"https://x.test/?access_token={MASK}&b=c")
 
 
 def isthmus(here: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -40,7 +42,17 @@ def test_show_masks_secrets(tmp_path: Path) -> None:
     servers = {
         "a": {
             "command": "run",
-            "args": ["--api-key", "sekret1", "--token=sekret2", "${SECRET}", "plain"],
+            "args": [
+                "--api-key",
+                "sekret1",
+                "--token=sekret2",
+                "${SECRET}",
+                "-e",
+                "A_TOKEN=sekret0",
+                *HEADER,
+                "--token",
+                "-v",
+            ],
             "env": {"ANY": "sekret4"},
             "isthmus": {"tools": {"items": {"t": {"arguments": {"password": {"fixed": "sekret5"}}}}}},
         },
@@ -62,7 +74,7 @@ def test_show_masks_secrets(tmp_path: Path) -> None:
         "mcpServers": {
             "a": {
                 "command": "run",
-                "args": ["--api-key", MASK, f"--token={MASK}", MASK, "plain"],
+                "args": ["--api-key", MASK, f"--token={MASK}", MASK, "-e", f"A_TOKEN={MASK}", *MASKED, "--token", "-v"],
                 "env": {"ANY": MASK},
                 "isthmus": {**limits, "prefix": "a", "tools": {"items": {"t": {"arguments": arguments}}}},
             },
@@ -110,6 +122,14 @@ def test_import_and_explain(tmp_path: Path) -> None:
         ["b_look", "As a tool or a prompt:", "  It goes to 'b' (ours.json:6) as 'look'."],
     )
     assert isthmus(tmp_path, "explain", "ours.json", "look", X="x").returncode == 1
+
+
+def test_a_file_s_variables_reach_the_servers_of_other_commands(tmp_path: Path) -> None:
+    """`list`, `call` and `check` start isthmus with the file: with all of the environment, as `run` has it."""
+    write(tmp_path / "back.py", BACK)
+    write(tmp_path / "mcp.json", {"mcpServers": {"a": {"command": sys.executable, "args": ["${SCRIPT}"]}}})
+    done = isthmus(tmp_path, "list", "--json", "mcp.json", SCRIPT="back.py")
+    assert [tool["name"] for tool in json.loads(done.stdout)["tools"]] == ["a", "b"], done.stderr
 
 
 def test_the_relay_does_not_load_what_reads_configurations() -> None:

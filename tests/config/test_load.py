@@ -182,7 +182,9 @@ def test_vs_code_s_form(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("# comment\nexport A=\"1 2\"\nKEY=no\nB='#x' # y\nC=c # d\n\nD=\n", encoding="utf-8")
     path = folder / "mcp.json"
     path.write_text(text, encoding="utf-8")
-    (spec,) = load(path, environ={"INPUT_API_KEY": "k", "HOME_OF_X": "h"}).specs
+    found = load(path, environ={"INPUT_API_KEY": "k", "HOME_OF_X": "h"})
+    assert found.files == (str(path), f"{tmp_path}/.env")
+    (spec,) = found.specs
     env = {"A": "1 2", "KEY": "k", "B": "#x", "C": "c", "D": ""}
     assert spec.target == Launch("x", (f"{tmp_path}/x", "h", "a"), env, str(tmp_path / "sub"))
 

@@ -1,6 +1,7 @@
 """`isthmus run FILE`: many servers, as a file configures them."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -54,7 +55,7 @@ def read_plan(path: str, *, name: str | None, watches: bool) -> "tuple[Plan, Set
         name=Path(path).name,
         specs=config.specs,
         again=lambda: again().specs,
-        watched=(path,) if watches else (),
+        watched=config.files if watches else (),
     )
     return plan, config.settings
 
@@ -74,7 +75,8 @@ def as_command(path: str) -> "Launch":
     """What a file configures as one server, for the commands that use one."""
     from isthmus.transports.launch import Launch
 
-    return Launch(Path(path).name, (sys.executable, "-m", "isthmus", "run", path), {}, None)
+    # All of the environment: the file's variables come from it, and its servers get little of it.
+    return Launch(Path(path).name, (sys.executable, "-m", "isthmus", "run", path), dict(os.environ), None)
 
 
 def _once(ask: "Ask | None") -> "Ask | None":

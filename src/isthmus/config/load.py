@@ -39,7 +39,7 @@ class Config:
     """A configuration that can work.
 
     `path`: what it is called in errors. `settings`: of the proxy itself. `specs`: the servers that are not disabled, in
-    their order. `servers`: how each was said, disabled ones too.
+    their order. `servers`: how each was said, disabled ones too. `files`: what was read.
     """
 
     path: str
@@ -47,6 +47,7 @@ class Config:
     specs: tuple[Spec, ...]
     longest: int = NAME_LONGEST
     servers: Mapping[str, Server] = field(default_factory=dict, repr=False)
+    files: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -67,7 +68,8 @@ def load(path: str | Path, *, environ: Mapping[str, str] | None = None, ask: Ask
     """
     top = read_file(path)
     where = Variables(os.environ if environ is None else environ, str(folder_of(path)), ask=ask)
-    return _config(top, str(path), where)
+    config = _config(top, str(path), where)
+    return replace(config, files=(str(path), *config.files))
 
 
 def folder_of(path: str | Path) -> Path:
@@ -105,6 +107,7 @@ def from_mapping(
 
 
 def _config(top: Node, path: str, variables: Variables) -> Config:
+    _refuse_bare(top)
     check(top, TOP, "" if isinstance(top.value, dict) else "The configuration", ELSEWHERE)
     said = _servers(top)
     variables = replace(variables, inputs=inputs_of(top.value.get("inputs")))
@@ -123,7 +126,22 @@ def _config(top: Node, path: str, variables: Variables) -> Config:
     ]
     _refuse_identities(enabled)
     _tell_foreign(top, TOP)
-    return Config(path=path, settings=settings, specs=tuple(specs), longest=longest, servers=servers)
+    more = [server.node.value["envFile"].value for server in enabled.values() if "envFile" in server.node.value]
+    return Config(
+        path=path,
+        settings=settings,
+        specs=tuple(specs),
+        longest=longest,
+        servers=servers,
+        files=tuple(os.path.join(variables.folder, each) for each in more),
+    )
+
+
+def _refuse_bare(top: Node) -> None:
+    """Servers that stand at the top, where FastMCP takes them, too."""
+    for name, node in top.value.items() if isinstance(top.value, dict) else ():
+        if name not in TOP.keys and isinstance(node.value, dict) and node.value.keys() & {"command", "url"}:
+            raise node.wrong_key(f"{name!r} seems to be a server. Servers stand under 'mcpServers'.")
 
 
 def _servers(top: Node) -> dict[str, Node]:

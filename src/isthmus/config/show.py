@@ -11,7 +11,8 @@ from isthmus.engine.member import Spec
 from isthmus.limits import Limits
 from isthmus.record import MASK, is_secret
 
-_FLAG: Final = re.compile(r"--?([\w-]+)(=?)")
+_NAMED: Final = re.compile(r"(--?)?([\w-]+)(=|:[ ]*)?")
+"""How an argument begins that names a value: `--token`, `--token=…`, `TOKEN=…` (behind docker's `-e`), `Header: …`."""
 
 
 def shown(config: Config) -> dict[str, Any]:
@@ -77,17 +78,19 @@ def _inside(node: Node, name: str = "") -> Any:
 
 
 def _arguments(nodes: list[Node]) -> list[Any]:
-    """A command's arguments; `--token x` and `--token=x` are known by the name."""
+    """A command's arguments. A secret is known by the name before it, in the same argument or in the one before."""
     found: list[Any] = []
     is_next = False
     for node in nodes:
-        flag = _FLAG.match(node.value)
-        names_secret = flag is not None and is_secret(flag[1])
-        if names_secret and flag is not None and flag[2]:
-            found.append(flag[0] + MASK)
+        named = _NAMED.match(node.value)
+        dashes, name, mark = named.groups() if named is not None else (None, "", None)
+        if node.is_secret or (is_next and not dashes):
+            found.append(MASK)
+        elif mark and is_secret(name) and named is not None:
+            found.append(named[0] + MASK)
         else:
-            found.append(MASK if is_next and flag is None else _text(node))
-        is_next = names_secret and flag is not None and not flag[2]
+            found.append(_url(node.value) if "://" in node.value else node.value)
+        is_next = bool(dashes) and not mark and is_secret(name)
     return found
 
 
