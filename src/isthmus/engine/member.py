@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from isthmus.engine.gateway import Gateway
 from isthmus.engine.settings import Settings
@@ -21,6 +21,13 @@ from isthmus.wire.codec import decode, open_object, string
 from isthmus.wire.envelope import Members
 
 _log: Final = logging.getLogger("isthmus.engine")
+
+
+class Owned(Protocol):
+    """What a server in this process has, known without asking it."""
+
+    def has(self, kind: str, shown: str) -> bool:
+        """Whether it has a thing of a kind that clients call so; of a resource, also by a template of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +47,10 @@ class Spec:
     """Whether the proxy does not start without it."""
     forward_headers: tuple[str, ...] = ()
     """Names, in lower case, of the headers of clients that go on to it."""
+    beside: str | None = None
+    """The server whose sessions it shares: it is the same one, with another face."""
+    owned: Owned | None = None
+    """What it has, where that is known here; what it has not then never goes to it."""
 
 
 class Member:
@@ -50,6 +61,7 @@ class Member:
         is_local: whether clients of whom nothing is known are all the user of this machine.
         turned: called when it is out, and when it is there again.
         changed: called when what it lists of a kind (None: of any) may be other than before.
+        main: the member that it stands beside, whose gateway it uses.
     """
 
     def __init__(
@@ -59,13 +71,18 @@ class Member:
         is_local: bool,
         turned: "Callable[[Member], object]",
         changed: "Callable[[Member, str | None], object]",
+        main: "Member | None" = None,
     ) -> None:
         self.spec = spec
         self.name = spec.name
         self.face = spec.face
-        self.gateway = Gateway(spec.target, replace(spec.settings, is_local=is_local))
-        self.gateway.back.on_fault = self._failed
-        self.gateway.back.on_change = partial(changed, self)
+        self.main = main or self
+        """Whose gateway and sessions it uses: its own, unless it stands beside another one."""
+        settings = replace(spec.settings, is_local=is_local)
+        self.gateway: Gateway = main.gateway if main is not None else Gateway(spec.target, settings)
+        if main is None:
+            self.gateway.back.on_fault = self._failed
+            self.gateway.back.on_change = partial(changed, self)
         self.capabilities: dict[str, Any] | None = None
         """What it said it can do; None while it has never said."""
         self.instructions: str | None = None
@@ -135,7 +152,8 @@ class Member:
     async def close(self) -> None:
         """End every session, process and connection."""
         self._is_closed = True
-        await self.gateway.close()
+        if self.main is self:
+            await self.gateway.close()
 
     def _failed(self, fault: Fault) -> None:
         if isinstance(fault, BackUnavailable) and not isinstance(fault, WrongEra):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from isthmus import limits
 from isthmus.engine.member import within_deadlines
-from isthmus.errors import Fault
+from isthmus.errors import BackUnavailable, Fault
 from isthmus.protocol import edits
 from isthmus.protocol.methods import row_of
 from isthmus.wire.codec import decode, open_object, string
@@ -105,6 +105,17 @@ class Asker(Protocol):
         """
 
 
+class Layout(Protocol):
+    """Whose lists make up the whole, and what of them is seen."""
+
+    @property
+    def members(self) -> Sequence["Member"]:
+        """The members, in their order."""
+
+    def layer(self, kind: str, shelves: list[tuple[str, Shelf]]) -> list[tuple[str, Shelf]]:
+        """Their shelves, without what is hidden or stands behind another thing of the same name."""
+
+
 class _Key(NamedTuple):
     member: "Member"
     kind: str
@@ -160,38 +171,31 @@ class Catalog:
         whole = self._wholes.get((kind, asker.shape, None)) or self._wholes.get((kind, asker.shape, asker.owner))
         return whole if whole is not None and whole.until > self._now() else None
 
-    async def whole(self, method: str, asker: Asker, members: Sequence["Member"]) -> Whole:
+    async def whole(self, method: str, asker: Asker, layout: Layout) -> Whole:
         """The list of all members; those that are out, or late, are named in it as missing.
 
         Raises:
-            Fault: not one member could be asked.
+            BackUnavailable: all are; an empty list would say that there is nothing.
         """
-        kind = KIND_OF[method]
+        kind, members = KIND_OF[method], layout.members
         found = self.ready(kind, asker)
         if found is not None:
             return found
         changes = self._changes
         got = await self._gather(method, asker, members)
-        whole = Whole(kind, [], [])
+        shelves: list[tuple[str, Shelf]] = []
+        missing: list[Missing] = []
         for member, shelf in zip(members, got, strict=True):
             if isinstance(shelf, Shelf):
-                whole.shelves.append((member.name, shelf))
+                shelves.append((member.name, shelf))
             elif shelf is not None:
-                whole.missing.append(Missing(member.name, shelf.why))
+                missing.append(Missing(member.name, shelf.why))
+        if members and len(missing) == len(members):
+            raise BackUnavailable(" ".join(each.why for each in missing))
+        whole = Whole(kind, layout.layer(kind, shelves), missing)
         if changes == self._changes and whole.until > self._now() and (whole.is_public or asker.is_known):
             self._wholes[kind, asker.shape, None if whole.is_public else asker.owner] = whole
         return whole
-
-    async def shelf(self, method: str, asker: Asker, member: "Member") -> Shelf:
-        """What one member lists.
-
-        Raises:
-            Fault: it is out, or did not answer within its deadline.
-        """
-        (got,) = await self._gather(method, asker, [member])
-        if isinstance(got, Fault):
-            raise got
-        return got or Shelf([], inf, True)
 
     def changed(self, member: "Member", kind: str | None) -> None:
         """Forget what a member lists of a kind (None: of every kind), and every list that it has part in."""

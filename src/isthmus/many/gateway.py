@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from isthmus import limits
@@ -61,7 +61,9 @@ class Many:
         self.sessions: set[ManySession] = set()
         self.listeners: set[Callable[[], object]] = set()
         self._retiring: list[Member] = []
-        self.routes = Routes([self._enter(spec) for spec in specs])
+        self._hidden: Container[tuple[str, str]] = ()
+        self.routes = Routes([])
+        self.reload(specs)
 
     def __repr__(self) -> str:
         out = [f"{member.name}: {member.why_out}" for member in self.members if member.why_out is not None]
@@ -85,19 +87,24 @@ class Many:
             if isinstance(got, BaseException):
                 raise got
 
-    def reload(self, specs: Sequence[Spec]) -> None:
-        """Put other servers in place of these. Equal ones stay as they are; calls in flight end where they began."""
-        staying = {id(member.spec): member for member in self.members}
+    def reload(self, specs: Sequence[Spec], hidden: Container[tuple[str, str]] = ()) -> None:
+        """Put other servers in place of these. Equal ones stay as they are; calls in flight end where they began.
+
+        Args:
+            specs: the servers.
+            hidden: what nobody is to see of them (`routes.Routes`).
+        """
         left = list(self.members)
         members: list[Member] = []
         for spec in specs:
             same = next((member for member in left if member.spec == spec), None)
             if same is not None:
                 left.remove(same)
-            members.append(same or self._enter(spec))
-        if not left and len(members) == len(staying) and tuple(members) == self.members:
+            members.append(same or self._enter(spec, members))
+        if tuple(members) == self.members and hidden == self._hidden:
             return
-        self.routes = Routes(members)
+        self._hidden = hidden
+        self.routes = Routes(members, hidden)
         self._retiring += left
         for member in left:
             self.catalog.changed(member, None)
@@ -113,9 +120,10 @@ class Many:
         members = [*self.members, *self._retiring]
         await asyncio.gather(*(member.close() for member in members), return_exceptions=True)
 
-    def _enter(self, spec: Spec) -> Member:
+    def _enter(self, spec: Spec, others: Sequence[Member]) -> Member:
+        main = next((each for each in others if each.name == spec.beside), None) if spec.beside is not None else None
         is_local = self.settings.is_local
-        return Member(spec, is_local=is_local, turned=self._turned, changed=self.catalog.changed)
+        return Member(spec, is_local=is_local, turned=self._turned, changed=self.catalog.changed, main=main)
 
     async def _retire(self, member: Member) -> None:
         """End a member that is configured no more, when its calls in flight have ended."""
@@ -257,7 +265,7 @@ class Many:
             await _refuse(request, port, fault)
 
     async def _list(self, request: ModernRequest, port: Port) -> bytes:
-        whole = await self.catalog.whole(request.row.name, ModernAsker(self, request), self.members)
+        whole = await self.catalog.whole(request.row.name, ModernAsker(self, request), self.routes)
         level = string(request.meta.get(LOG_LEVEL_KEY))
         if whole.missing and level in _WARNED:
             port.notify(warning(whole))

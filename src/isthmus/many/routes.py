@@ -4,13 +4,13 @@ A name with a prefix goes to its member without a list. What carries no prefix o
 not rewritten) is looked up in the catalog.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from isthmus.errors import Fault, FrontFault
-from isthmus.many.catalog import Asker, Catalog
+from isthmus.many.catalog import Asker, Catalog, Shelf
 from isthmus.routing.face import thing_of
-from isthmus.routing.namespace import Namespace, is_shortened
+from isthmus.routing.namespace import Namespace, is_shortened, join_uri
 from isthmus.wire.envelope import INVALID_PARAMS, Members
 
 if TYPE_CHECKING:
@@ -64,23 +64,41 @@ def wanted(method: str, params: Members) -> Wanted:
 
 
 class Routes:
-    """The members, by what begins their names.
+    """The members, by what begins their names; the first that has a name wins.
 
     Args:
         members: in the order of the configuration.
+        hidden: what nobody sees, by its kind and the name that clients would use.
     """
 
-    def __init__(self, members: Sequence["Member"]) -> None:
+    def __init__(self, members: Sequence["Member"], hidden: Container[tuple[str, str]] = ()) -> None:
         self.members = tuple(members)
+        self._hidden = hidden
         self._by_prefix = {member.face.prefix: member for member in members if member.face.prefix}
         self._namespace = Namespace(self._by_prefix)
         self._bare = [member for member in members if not member.face.prefix]
+        self._known = [member for member in self._bare if member.spec.owned is not None]
+        self._unknown = [member for member in self._bare if member.spec.owned is None]
         self._lengths = frozenset(member.face.longest for member in members)
 
     @property
     def sole(self) -> "Member | None":
         """The only member, where nothing of it is changed."""
-        return self.members[0] if len(self.members) == 1 and self.members[0].face.is_plain else None
+        is_sole = len(self.members) == 1 and self.members[0].face.is_plain and not self._hidden
+        return self.members[0] if is_sole else None
+
+    def layer(self, kind: str, shelves: list[tuple[str, Shelf]]) -> list[tuple[str, Shelf]]:
+        """The shelves without what is hidden, and without what stands behind another thing of the same name."""
+        if len(self._bare) < 2 and not self._hidden:
+            return shelves
+        seen: set[str] = set()
+        layered: list[tuple[str, Shelf]] = []
+        for name, shelf in shelves:
+            items = [each for each in shelf.items if each.shown not in seen and (kind, each.shown) not in self._hidden]
+            seen |= shelf.own.keys()
+            is_whole = len(items) == len(shelf.items)
+            layered.append((name, shelf if is_whole else Shelf(items, shelf.until, shelf.is_public)))
+        return layered
 
     def find(self, asked: Wanted) -> Route | None:
         """Where something is; None where only the catalog knows.
@@ -88,19 +106,24 @@ class Routes:
         Raises:
             FrontFault: it is nowhere.
         """
-        is_uri = asked.kind in ("resources", "resourceTemplates")
-        if not is_uri and any(is_shortened(asked.shown, longest) for longest in self._lengths):
-            return None
-        split = self._namespace.split_uri(asked.shown) if is_uri else self._namespace.split_name(asked.shown)
-        if split is not None:
-            member, rest = self._by_prefix[split[0]], split[1]
-        elif len(self._bare) == 1 and len(self.members) == 1:
-            member, rest = self._bare[0], asked.shown
-        elif is_uri or self._bare:
-            return None
-        else:
+        kind, shown = asked
+        if (kind, shown) in self._hidden:
             raise _nowhere(asked)
-        own = member.face.own(asked.kind, rest)
+        for member in self._known:
+            if member.spec.owned is not None and member.spec.owned.has(kind, shown):
+                return Route(member, member.face.own(kind, shown) or shown)
+        is_uri = kind in ("resources", "resourceTemplates")
+        if not is_uri and any(is_shortened(shown, longest) for longest in self._lengths):
+            return None
+        split = self._namespace.split_uri(shown) if is_uri else self._namespace.split_name(shown)
+        if split is None and not self._unknown and not (is_uri and self._by_prefix):
+            raise _nowhere(asked)
+        if split is None and (
+            len(self._unknown) != 1 or (is_uri and self._by_prefix and join_uri("x", shown) == shown)
+        ):
+            return None
+        member, rest = (self._by_prefix[split[0]], split[1]) if split is not None else (self._unknown[0], shown)
+        own = member.face.own(kind, rest)
         if own is None:
             raise _nowhere(asked)
         return Route(member, own)
@@ -113,7 +136,7 @@ class Routes:
         """
         missing: dict[str, str] = {}
         for method in _LISTS[asked.kind]:
-            whole = await catalog.whole(method, asker, self.members)
+            whole = await catalog.whole(method, asker, self)
             missing |= {each.name: each.why for each in whole.missing}
             for name, shelf in whole.shelves:
                 own = shelf.find(asked.shown, is_template=method == "resources/templates/list")

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from isthmus.many.gateway import Many
+    from isthmus.routing.face import Face
 
 _log: Final = logging.getLogger("isthmus.many")
 
@@ -94,11 +95,12 @@ class Leg:
 class _LegPort:
     """The way back of a request that went to one back (`types.Port`)."""
 
-    __slots__ = ("_leg", "_method", "_owner", "_port")
+    __slots__ = ("_face", "_leg", "_method", "_owner", "_port")
 
-    def __init__(self, owner: "ManySession", leg: Leg, method: str, port: Port) -> None:
+    def __init__(self, owner: "ManySession", leg: Leg, face: "Face", method: str, port: Port) -> None:
         self._owner = owner
         self._leg = leg
+        self._face = face
         self._method = method
         self._port = port
 
@@ -106,7 +108,7 @@ class _LegPort:
         self._owner.said(self._leg, message, self._port)
 
     def answer(self, message: bytes, status: int) -> None:
-        face = self._leg.member.face
+        face = self._face
         if not face.is_plain:  # that one back of many lost its session is no reason for the client to begin a new one
             status = 200
         self._port.answer(face.answer(self._method, message), status)
@@ -310,11 +312,11 @@ class ManySession:
         leg = await self._leg(member)
         running.leg = leg
         assert leg.session is not None
-        await leg.session.request(envelope, _LegPort(self, leg, envelope.method, port))
+        await leg.session.request(envelope, _LegPort(self, leg, member.face, envelope.method, port))
 
     async def _list(self, envelope: Envelope, port: Port) -> None:
         many = self._many
-        whole = await many.catalog.whole(envelope.method, self, many.members)
+        whole = await many.catalog.whole(envelope.method, self, many.routes)
         if whole.missing and self._level is not None and self._wants_warnings():
             port.notify(warning(whole))
         cursor = edits.param(envelope, "cursor")
@@ -364,6 +366,7 @@ class ManySession:
         Raises:
             Fault: it can't be opened.
         """
+        member = member.main
         leg = self._legs.get(member)
         if leg is None:
             leg = self._legs[member] = Leg(self, member, self._strays)
