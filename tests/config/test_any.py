@@ -20,7 +20,13 @@ from isthmus.record import MASK
 FULL: Final[dict[str, Any]] = {
     "$schema": "x",
     "inputs": [{"id": "i", "type": "promptString", "default": "d"}],
-    "isthmus": {"name": "n", "longest": 40, "isolation": "session", "limits": {"call": 3, "body": 9}},
+    "isthmus": {
+        "name": "n",
+        "longest": 40,
+        "isolation": "session",
+        "limits": {"call": 3, "body": 9},
+        "forward_headers": ["X-B"],
+    },
     "mcpServers": {
         "a": {"command": "c", "args": ["x", "${input:i}"], "env": {"A": "${B:-c}"}, "cwd": "/", "timeout": 5000},
         "b": {

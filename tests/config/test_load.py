@@ -136,12 +136,17 @@ def test_choices() -> None:
             "get_a": {
                 "rename": "a",
                 "description": "${not replaced}",
-                "arguments": {"key": {"fixed": ["${KEY}", 1]}, "b": {"hidden": True}, "c": {"hidden": False}},
+                "arguments": {
+                    "key": {"fixed": ["${KEY}", 1]},
+                    "b": {"hidden": True},
+                    "c": {"hidden": False},
+                    "d": {"hidden": True, "fixed": 1},
+                },
             }
         },
     }
     own = {"tools": tools, "prompts": {"deny": ["*"]}, "resources": {"items": {"data://x": {"rename": "y"}}}}
-    edit = Edit(rename="a", description="${not replaced}", hidden=("b",), fixed=(("key", b'["k", 1]'),))
+    edit = Edit(rename="a", description="${not replaced}", hidden=("b",), fixed=(("key", b'["k", 1]'), ("d", b"1")))
     assert one({**RUN, "isthmus": own}).face.choice == Choice(
         tools=Part(allow=("get_*",), deny=("get_secret",), edits=(("get_a", edit),)),
         prompts=Part(deny=("*",)),
