@@ -166,6 +166,17 @@ def test_inputs_are_asked_for_on_a_terminal(
     assert capsys.readouterr() == ("", "  1. A\n  2. B!\nHow\\x1b much [a]: ")
 
 
+def test_hidden_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("getpass.getpass", lambda prompt, stream: {"key: ": "typed"}[prompt])
+    assert config._ask(Input(id="key", is_hidden=True, default="not shown")) == "typed"
+
+    def leave(prompt: str, stream: object) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("getpass.getpass", leave)
+    assert config._ask(Input(id="key", is_hidden=True)) is None
+
+
 def test_nobody_is_asked_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
     assert config.asker() is None

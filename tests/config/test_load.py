@@ -243,3 +243,16 @@ def test_an_env_file_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, ONE % '"command": "x", "envFile": "e"')
     assert str(caught.value) == f"{tmp_path}/e:2: This line is not of the form NAME=value."
+
+
+def test_what_fastmcp_writes() -> None:
+    from fastmcp.mcp_config import MCPConfig
+
+    servers = {
+        "a": {"command": "run", "args": ["x"], "timeout": 30_000},
+        "b": {"url": "http://x.test/mcp", "auth": "token"},
+    }
+    a, b = from_mapping(MCPConfig.from_dict({"mcpServers": servers}).to_dict(), environ={}).specs
+    assert a.target == Launch("a", ("run", "x"), {}, None)
+    assert a.settings.limits.call == 30
+    assert b.target == HttpTarget("b", "http://x.test/mcp", (("Authorization", "Bearer token"),))

@@ -70,7 +70,10 @@ def _ask(wanted: "Input") -> str | None:
     hint = "" if wanted.default is None or wanted.is_hidden else f" [{plain(wanted.default)}]"
     prompt = f"{said}{hint}: "
     if wanted.is_hidden:
-        typed = getpass.getpass(prompt, sys.stderr)
+        try:
+            typed = getpass.getpass(prompt, sys.stderr)
+        except EOFError:
+            return None
     else:
         print(prompt, end="", file=sys.stderr, flush=True)
         typed = sys.stdin.readline().rstrip("\r\n")
