@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from isthmus import limits
 from isthmus.engine.member import within_deadlines
@@ -38,7 +38,7 @@ NAMED_BY: Final = {"tools": "name", "prompts": "name", "resources": "uri", "reso
 """The member of an item that requests name it by."""
 _CHANGED_BY: Final = {"tools": ("tools",), "prompts": ("prompts",), "resources": ("resources", "resourceTemplates")}
 _EXPRESSION: Final = re.compile(r"\{[^{}]*\}")
-_ITEM_COST: Final = 300
+ITEM_COST: Final = 300
 """What an item costs in memory beside its text: two strings, a tuple and its places."""
 
 
@@ -63,7 +63,7 @@ class Shelf:
 
     def __post_init__(self) -> None:
         self.own = {item.shown: item.own for item in self.items}
-        self.size = sum(len(item.text) + _ITEM_COST for item in self.items)
+        self.size = sum(len(item.text) + ITEM_COST for item in self.items)
 
     def find(self, shown: str, *, is_template: bool) -> str | None:
         """The back's own name of what clients call `shown`; a URI that a template may make is its own."""
@@ -139,16 +139,51 @@ class Whole:
     missing: list[Missing]
     joined: bytes | None = None
     """The JSON text of all items, where that is one page."""
+    until: float = field(init=False)
+    """Until when all of it is good."""
+    is_public: bool = field(init=False)
+    """Whether it may be given to everybody: "an aggregate is private unless every back is known to be public"."""
+    size: int = field(init=False)
 
-    @property
-    def until(self) -> float:
-        """Until when all of it is good."""
-        return min((shelf.until for _, shelf in self.shelves), default=inf)
+    def __post_init__(self) -> None:
+        shelves = [shelf for _, shelf in self.shelves]
+        self.until = min((shelf.until for shelf in shelves), default=inf)
+        self.is_public = bool(shelves) and not self.missing and all(shelf.is_public for shelf in shelves)
+        self.size = sum(shelf.size for shelf in shelves)
 
+
+class _Sized(Protocol):
     @property
-    def is_public(self) -> bool:
-        """Whether it may be given to everybody: "an aggregate is private unless every back is known to be public"."""
-        return bool(self.shelves) and not self.missing and all(shelf.is_public for _, shelf in self.shelves)
+    def size(self) -> int:
+        """Bytes, about."""
+
+
+_K = TypeVar("_K", bound=Hashable)
+_V = TypeVar("_V", bound=_Sized)
+
+
+class _Kept(Generic[_K, _V]):
+    """Values by key. When all together are larger than a catalog may be, the oldest are forgotten."""
+
+    def __init__(self) -> None:
+        self._values: OrderedDict[_K, _V] = OrderedDict()
+        self._size = 0
+        self.get = self._values.get
+
+    def put(self, key: _K, value: _V) -> None:
+        self._drop(key)
+        self._values[key] = value
+        self._size += value.size
+        while self._size > limits.CATALOG_BYTES and len(self._values) > 1:
+            self._drop(next(iter(self._values)))
+
+    def forget(self, is_over: Callable[[_K], bool]) -> None:
+        for key in [key for key in self._values if is_over(key)]:
+            self._drop(key)
+
+    def _drop(self, key: _K) -> None:
+        old = self._values.pop(key, None)
+        self._size -= old.size if old is not None else 0
 
 
 class Catalog:
@@ -160,16 +195,18 @@ class Catalog:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._shelves: OrderedDict[_Key, Shelf] = OrderedDict()
-        self._size = 0
-        self._wholes: dict[tuple[str, str, Hashable], Whole] = {}
+        self._shelves: _Kept[_Key, Shelf] = _Kept()
+        self._wholes: _Kept[tuple[str, str, Hashable], Whole] = _Kept()
         self._fetching: dict[_Key, asyncio.Task[Shelf | Fault]] = {}
         self._changes = 0
 
     def ready(self, kind: str, asker: Asker) -> Whole | None:
         """The whole list, if it is kept and still good."""
-        whole = self._wholes.get((kind, asker.shape, None)) or self._wholes.get((kind, asker.shape, asker.owner))
-        return whole if whole is not None and whole.until > self._now() else None
+        for owner in (None, asker.owner):
+            whole = self._wholes.get((kind, asker.shape, owner))
+            if whole is not None and whole.until > self._now():
+                return whole
+        return None
 
     async def whole(self, method: str, asker: Asker, layout: Layout) -> Whole:
         """The list of all members; those that are out, or late, are named in it as missing.
@@ -194,24 +231,21 @@ class Catalog:
             raise BackUnavailable(" ".join(each.why for each in missing))
         whole = Whole(kind, layout.layer(kind, shelves), missing)
         if changes == self._changes and whole.until > self._now() and (whole.is_public or asker.is_known):
-            self._wholes[kind, asker.shape, None if whole.is_public else asker.owner] = whole
+            self._wholes.put((kind, asker.shape, None if whole.is_public else asker.owner), whole)
         return whole
 
     def changed(self, member: "Member", kind: str | None) -> None:
         """Forget what a member lists of a kind (None: of every kind), and every list that it has part in."""
         kinds = _CHANGED_BY.get(kind or "", tuple(KIND_OF.values()))
-        for key in [key for key in self._shelves if key.member is member and key.kind in kinds]:
-            self._size -= self._shelves.pop(key).size
+        self._shelves.forget(lambda key: key.member is member and key.kind in kinds)
         for key in [key for key in self._fetching if key.member is member and key.kind in kinds]:
             del self._fetching[key]  # what it brings is still given to those who wait, and not kept
         self._refresh(kinds)
 
     def forget(self, owner: Hashable) -> None:
         """Forget what belongs to an owner."""
-        for key in [key for key in self._shelves if key.owner == owner]:
-            self._size -= self._shelves.pop(key).size
-        for each in [each for each in self._wholes if each[2] == owner]:
-            del self._wholes[each]
+        self._shelves.forget(lambda key: key.owner == owner)
+        self._wholes.forget(lambda key: key[2] == owner)
 
     def reordered(self) -> None:
         """The members are others now."""
@@ -221,8 +255,7 @@ class Catalog:
 
     def _refresh(self, kinds: Sequence[str]) -> None:
         self._changes += 1
-        for each in [each for each in self._wholes if each[0] in kinds]:
-            del self._wholes[each]
+        self._wholes.forget(lambda key: key[0] in kinds)
 
     async def _gather(self, method: str, asker: Asker, members: Sequence["Member"]) -> list[Shelf | Fault | None]:
         """A shelf of each member, or why there is none; None where it offers nothing of the kind."""
@@ -269,16 +302,8 @@ class Catalog:
                 del self._fetching[key]
         key.member.answered()
         if is_current and shelf.until > self._now() and (shelf.is_public or asker.is_known):
-            self._keep(key._replace(owner=None) if shelf.is_public else key, shelf)
+            self._shelves.put(key._replace(owner=None) if shelf.is_public else key, shelf)
         return shelf
-
-    def _keep(self, key: _Key, shelf: Shelf) -> None:
-        old = self._shelves.pop(key, None)
-        self._shelves[key] = shelf
-        self._size += shelf.size - (old.size if old is not None else 0)
-        while self._size > limits.CATALOG_BYTES and len(self._shelves) > 1:
-            _, gone = self._shelves.popitem(last=False)
-            self._size -= gone.size
 
 
 def may_make(template: str, uri: str) -> bool:

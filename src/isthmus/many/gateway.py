@@ -30,6 +30,7 @@ from isthmus.wire.envelope import (
     Members,
     error_message,
     notification_message,
+    result_message,
 )
 
 if TYPE_CHECKING:
@@ -207,8 +208,7 @@ class Many:
         whole = self.catalog.ready(KIND_OF[request.row.name], ModernAsker(self, request))
         if whole is None:
             return None
-        result = self.pages.result(whole, None, self.now(), is_modern=True)
-        port.answer(_result(request.envelope.id, result), 200)
+        port.answer(self.pages.answer(request.envelope.id, whole, None, self.now(), is_modern=True), 200)
         return _nothing
 
     def _send(
@@ -252,9 +252,9 @@ class Many:
         method = request.row.name
         try:
             if method in KIND_OF:
-                port.answer(_result(request.envelope.id, await self._list(request, port)), 200)
+                port.answer(await self._list(request, port), 200)
             elif method == "server/discover":
-                port.answer(_result(request.envelope.id, encode(await self._discover(request))), 200)
+                port.answer(result_message(request.envelope.id or b"null", await self._discover(request)), 200)
             elif method == "subscriptions/listen":
                 from isthmus.many.listening import listen
 
@@ -270,7 +270,7 @@ class Many:
         if whole.missing and level in _WARNED:
             port.notify(warning(whole))
         cursor = string(request.params.get("cursor"))
-        return self.pages.result(whole, cursor, self.now(), is_modern=True)
+        return self.pages.answer(request.envelope.id, whole, cursor, self.now(), is_modern=True)
 
     async def _discover(self, request: ModernRequest) -> dict[str, Any]:
         asker = ModernAsker(self, request)
@@ -416,10 +416,6 @@ def _readdressed(request: ModernRequest, route: Route) -> ModernRequest:
 
 def _routed(port: Port, route: Route, method: str) -> Port:
     return port if route.member.face.is_plain else RoutedPort(port, route.member.face, method)
-
-
-def _result(id: bytes | None, result: bytes) -> bytes:
-    return b"".join((b'{"jsonrpc":"2.0","id":', id or b"null", b',"result":', result, b"}"))
 
 
 def _nothing() -> None:

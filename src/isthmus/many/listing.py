@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from isthmus import limits
 from isthmus.errors import FrontFault
-from isthmus.many.catalog import Missing, Shelf, Whole
+from isthmus.many.catalog import ITEM_COST, Missing, Shelf, Whole
 from isthmus.protocol.names import SERVER_INFO_KEY
 from isthmus.protocol.parking import NONCE_BYTES, Seal
 from isthmus.wire.codec import encode
@@ -35,10 +35,11 @@ class Pages:
         self._info = info
         self._seal: Seal | None = None
 
-    def result(self, whole: Whole, cursor: str | None, now: float, *, is_modern: bool) -> bytes:
-        """The JSON text of one page's result.
+    def answer(self, id: bytes | None, whole: Whole, cursor: str | None, now: float, *, is_modern: bool) -> bytes:
+        """The answer that has one page. A list of megabytes is copied once for it, as every further copy shows.
 
         Args:
+            id: of the request, as JSON.
             whole: the list.
             cursor: where the page begins; None for the first.
             now: the loop's time.
@@ -62,10 +63,13 @@ class Pages:
         if meta:
             rest["_meta"] = meta
         tail = b"," + encode(rest)[1:] if rest else b"}"
-        return b"".join((b'{"', whole.kind.encode(), b'":[', items, b"]", tail))
+        head = b'{"jsonrpc":"2.0","id":%b,"result":{"%b":[' % (id or b"null", whole.kind.encode())
+        return b"".join((head, items, b"]", tail, b"}"))
 
     def _page(self, whole: Whole, cursor: str | None) -> tuple[bytes, str | None]:
         """The items of a page as JSON text, and the cursor of the next."""
+        if cursor is None and whole.joined is None and _is_one_page(whole):
+            whole.joined = b",".join([item.text for _, shelf in whole.shelves for item in shelf.items])
         if cursor is None and whole.joined is not None:
             return whole.joined, None
         texts: list[bytes] = []
@@ -76,10 +80,7 @@ class Pages:
             texts.append(text)
             size += len(text) + 1
             last = name, shown
-        joined = b",".join(texts)
-        if cursor is None:
-            whole.joined = joined
-        return joined, None
+        return b",".join(texts), None
 
     def _open(self, cursor: str) -> tuple[str, str, str]:
         said = self._sealed().unlock(cursor)
@@ -100,6 +101,12 @@ class Pages:
 def missing_of(missing: list[Missing]) -> dict[str, str]:
     """What is said of the servers that took no part, by name."""
     return {each.name: each.why for each in missing}
+
+
+def _is_one_page(whole: Whole) -> bool:
+    """Whether all items fit on one, with the commas between them."""
+    count = sum(len(shelf.items) for _, shelf in whole.shelves)
+    return count <= limits.PAGE_ITEMS and whole.size - (ITEM_COST - 1) * count <= limits.PAGE_BYTES
 
 
 def _after(whole: Whole, place: tuple[str, str, str] | None) -> Iterator[tuple[str, str, bytes]]:

@@ -320,8 +320,7 @@ class ManySession:
         if whole.missing and self._level is not None and self._wants_warnings():
             port.notify(warning(whole))
         cursor = edits.param(envelope, "cursor")
-        result = many.pages.result(whole, string(cursor), many.now(), is_modern=False)
-        port.answer(result_message(envelope.id or b"null", Raw(result)), 200)
+        port.answer(many.pages.answer(envelope.id, whole, string(cursor), many.now(), is_modern=False), 200)
 
     async def _set_level(self, envelope: Envelope) -> None:
         level = string(edits.param(envelope, "level"))
