@@ -15,7 +15,7 @@ from isthmus.limits import Limits
 from isthmus.protocol.judge import ModernRequest, judge_modern
 from isthmus.transports.launch import Launch
 from isthmus.transports.target import HttpTarget, Target
-from isthmus.types import Session
+from isthmus.types import Relay, Session
 from isthmus.wire.codec import parse
 from isthmus.wire.envelope import Envelope
 
@@ -170,7 +170,7 @@ def envelope(text: bytes) -> Envelope:
 class ModernClient:
     """A client of 2026-07-28."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Relay) -> None:
         self.gateway = gateway
 
     def send(self, text: bytes, headers: Mapping[str, str] | None = None) -> Exchange:
@@ -200,7 +200,7 @@ class LegacyClient:
 
     @classmethod
     async def open(
-        cls, gateway: Gateway, *, version: str = "2025-11-25", introduce: bool = True, **capabilities: Any
+        cls, gateway: Relay, *, version: str = "2025-11-25", introduce: bool = True, **capabilities: Any
     ) -> "LegacyClient":
         info = {"name": "a client", "version": "1"}
         params = {"protocolVersion": version, "capabilities": capabilities, "clientInfo": info}

@@ -19,7 +19,9 @@ TOOLS = int(os.environ.get("TOOLS", "0"))
 META = "io.modelcontextprotocol/"
 MODERN = ERA == "modern"
 lock = threading.Lock()
+REFUSE = int(os.environ.get("REFUSE", "0"))
 asked: dict[Any, Any] = {}
+refused: list[Any] = []
 listening: list[Any] = []
 extra: list[str] = []
 
@@ -51,18 +53,23 @@ def lists() -> dict[str, tuple[str, list[dict[str, Any]]]]:
         {"uri": "note://here", "name": "note", "mimeType": "text/plain"},
         {"uri": f"https://example.com/{NAME}", "name": "page"},
     ]
+    templates = {"note://by/{name}": "by name", f"urn:{NAME}:{{x}}": "urn"}
     return {
         "tools/list": ("tools", [tool(name) for name in names]),
         "prompts/list": ("prompts", [{"name": "hello", "arguments": [{"name": "who"}]}]),
         "resources/list": ("resources", resources),
         "resources/templates/list": (
             "resourceTemplates",
-            [{"uriTemplate": "note://by/{name}", "name": "by name"}, {"uriTemplate": f"urn:{NAME}:{{x}}", "name": "urn"}],
+            [{"uriTemplate": template, "name": name} for template, name in templates.items()],
         ),
     }
 
 
 def listed(message: Any) -> None:
+    if len(refused) < REFUSE:
+        refused.append(message)
+        error(message, -32000, "Not now")
+        return
     key, items = lists()[message["method"]]
     at = int((message.get("params") or {}).get("cursor", "0"))
     more = {"nextCursor": str(at + PAGE)} if at + PAGE < len(items) else {}

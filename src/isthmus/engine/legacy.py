@@ -189,6 +189,7 @@ class LegacySession:
     def lost(self, why: str) -> None:
         """The back's session ended by itself; its questions are withdrawn."""
         self._is_lost = True
+        self._back.changed(None)
         for id, question in self._questions:
             self._end_question(id)
             self._port_of(question).notify(notification_message(CANCELLED, {"requestId": id, "reason": why}))
@@ -197,6 +198,7 @@ class LegacySession:
 
     def missed(self) -> None:
         """The stream for what belongs to no call was interrupted; what was said meanwhile is lost."""
+        self._back.changed(None)
         if self.on_missed is not None:
             self.on_missed()
 

@@ -98,6 +98,8 @@ class Member:
 
     def fault(self) -> Fault:
         """What to tell a client whose request would go to a member that is out."""
+        if self._breaker.why is None:
+            return BackUnavailable(f"{self.name} was taken out of the configuration, or changed there. Try again.")
         return BackUnavailable(f"{self.name} is not there: {self._breaker.why} It is tried again by itself.")
 
     def offers(self, kind: str) -> bool:

@@ -222,15 +222,18 @@ class Catalog:
         got = await self._gather(method, asker, members)
         shelves: list[tuple[str, Shelf]] = []
         missing: list[Missing] = []
+        is_lasting = True
         for member, shelf in zip(members, got, strict=True):
             if isinstance(shelf, Shelf):
                 shelves.append((member.name, shelf))
             elif shelf is not None:
                 missing.append(Missing(member.name, shelf.why))
+                is_lasting &= member.why_out is not None  # else nothing will say that it takes part again
         if members and len(missing) == len(members):
             raise BackUnavailable(" ".join(each.why for each in missing))
         whole = Whole(kind, layout.layer(kind, shelves), missing)
-        if changes == self._changes and whole.until > self._now() and (whole.is_public or asker.is_known):
+        is_lasting &= changes == self._changes and whole.until > self._now()
+        if is_lasting and (whole.is_public or asker.is_known):
             self._wholes.put((kind, asker.shape, None if whole.is_public else asker.owner), whole)
         return whole
 
@@ -273,7 +276,7 @@ class Catalog:
                 waiting[at] = self._fetch(method, asker, member)
         await within_deadlines([(members[at], task) for at, task in waiting.items()], self._now)
         for at, task in waiting.items():
-            got[at] = task.result() if task.done() else members[at].fault()
+            got[at] = task.result() if task.done() and not task.cancelled() else members[at].fault()
         return got
 
     def _kept(self, member: "Member", kind: str, asker: Asker) -> Shelf | None:

@@ -134,8 +134,8 @@ class Many:
             await asyncio.sleep(limits.RETIRE_LOOK)
         for session in list(self.sessions):
             await session.leave(member)
-        self._retiring.remove(member)
         await member.close()
+        self._retiring.remove(member)
 
     def _is_used(self, member: Member) -> bool:
         """Whether calls are in flight there, or parked."""
@@ -200,7 +200,11 @@ class Many:
         gateway = route.member.gateway
         if not gateway.can_express():
             return None
-        return gateway.express(_readdressed(request, route), _routed(port, route, method), headers)
+        params, name = dict(request.params), request.name
+        leave = gateway.express(_readdressed(request, route), _routed(port, route, method), headers)
+        if leave is None:  # nothing has been done then: the name must be the client's again
+            request.params, request.name = params, name
+        return leave
 
     def _express_list(self, request: ModernRequest, port: Port) -> Callable[[], None] | None:
         if "cursor" in request.params or LOG_LEVEL_KEY in request.meta:
@@ -282,7 +286,8 @@ class Many:
         if envelope.method == CANCELLED:
             return
         there = [member for member in self.members if member.why_out is None]
-        await asyncio.gather(*(member.gateway.notify(copy_of(envelope), version) for member in there))
+        telling = [(member, member.begin(member.gateway.notify(copy_of(envelope), version))) for member in there]
+        await within_deadlines(telling, self.now)
 
     # -- legacy clients ---------------------------------------------------------------------------------------------
 

@@ -1,0 +1,288 @@
+"""How long lists are kept and for whom: `ttlMs`, `cacheScope`, the configured `ttl`, and `list_changed`."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine.clients import LegacyClient, ModernClient, run, until
+from tests.many.servers import MISSING, OWN_TOOLS, Known, heard, many, prefixed, shown, spec
+
+LONG: dict[str, Any] = {"TTL": 60_000, "SCOPE": "public"}
+MINE: dict[str, Any] = {"TTL": 60_000, "SCOPE": "private"}
+
+
+def asked(log: Path, name: str) -> int:
+    return len(heard(log, name, "tools/list"))
+
+
+async def tools(client: Any) -> Any:
+    return await client.request(1, "tools/list").result()
+
+
+def test_a_list_is_served_as_long_as_every_back_allows_and_is_as_private_as_the_most_private(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("modern", "a", log, **LONG), spec("modern", "b", log, TTL=30_000)) as made:
+            first = await tools(ModernClient(made))
+            assert 29_000 < first["ttlMs"] <= 30_000 and first["cacheScope"] == "private"
+            assert first["_meta"]["io.modelcontextprotocol/serverInfo"]["name"] == "isthmus"
+            again = await tools(ModernClient(made))
+            assert again["tools"] == first["tools"] and again["ttlMs"] <= first["ttlMs"]
+            assert (asked(log, "a"), asked(log, "b")) == (1, 1)
+
+    run(scenario)
+
+
+def test_what_every_back_calls_public_is_public_and_asked_once_for_all(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("modern", "a", log, **LONG), spec("modern", "b", log, **LONG), is_local=False) as made:
+            results = [await tools(Known(made, who)) for who in ("alice", "bob", None)]
+            assert [each["cacheScope"] for each in results] == ["public"] * 3
+            assert (asked(log, "a"), asked(log, "b")) == (1, 1)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
+def test_private_lists_never_cross_principals(order: tuple[str, str], tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        env = {"a": LONG, "b": MINE}
+        async with many(*(spec("modern", each, log, **env[each]) for each in order), is_local=False) as made:
+            alice, bob = Known(made, "alice"), Known(made, "bob")
+            for client in (alice, bob, alice, bob):
+                assert (await tools(client))["cacheScope"] == "private"
+            assert (asked(log, "a"), asked(log, "b")) == (1, 2)  # each of them once, and the public one once
+            for _ in range(2):
+                await tools(Known(made, None))  # of whom nothing is known, so that it may be anybody
+            assert (asked(log, "a"), asked(log, "b")) == (1, 4)
+
+    run(scenario)
+
+
+def test_who_is_not_known_here_is_the_local_user(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("modern", "a", log, **MINE), spec("modern", "b", log, **MINE)) as made:
+            for _ in range(2):
+                await tools(Known(made, None))
+            assert asked(log, "a") == asked(log, "b") == 1
+
+    run(scenario)
+
+
+def test_without_any_word_of_the_backs_a_modern_list_is_asked_for_each_time(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("modern", "a", log), spec("modern", "b", log, **LONG)) as made:
+            results = [await tools(ModernClient(made)) for _ in range(2)]
+            assert [each["ttlMs"] for each in results] == [0, 0]
+            assert (asked(log, "a"), asked(log, "b")) == (2, 1)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("ttl", "times"), [(60.0, 1), (0.0, 2)])
+@pytest.mark.parametrize("client", ["legacy", "modern"])
+def test_the_configured_ttl_goes_before_the_backs_own_word(ttl: float, times: int, client: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        specs = [spec("modern", "a", log, ttl=ttl, TTL=30_000), spec("legacy", "b", log, ttl=ttl)]
+        async with many(*specs) as made:
+            one = ModernClient(made) if client == "modern" else await LegacyClient.open(made)
+            for _ in range(2):
+                await tools(one)
+            assert (asked(log, "a"), asked(log, "b")) == (times, times)
+
+    run(scenario)
+
+
+def test_a_list_is_asked_for_again_when_its_time_is_over(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("modern", "a", log, **LONG), spec("modern", "b", log, ttl=10.0)) as made:
+            now = made.now()
+            made.now = made.catalog._now = lambda: now
+            await tools(ModernClient(made))
+            now += 9.9
+            assert (await tools(ModernClient(made)))["ttlMs"] == 99
+            assert (asked(log, "a"), asked(log, "b")) == (1, 1)
+            now += 0.2
+            await tools(ModernClient(made))
+            assert (asked(log, "a"), asked(log, "b")) == (1, 2)
+            now += 60
+            await tools(ModernClient(made))
+            assert (asked(log, "a"), asked(log, "b")) == (2, 3)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("isolation", ["session", "shared"])
+def test_a_legacy_back_that_announces_changes_is_asked_again_when_it_does(isolation: Any, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(*(spec("legacy", each, log, isolation=isolation) for each in ("a", "b"))) as made:
+            one = ModernClient(made)
+            for _ in range(2):
+                assert shown(await tools(one)) == prefixed(OWN_TOOLS, "a", "b")
+            assert (asked(log, "a"), asked(log, "b")) == (1, 1)
+            await one.call(2, "a_grow").result()
+            assert shown(await tools(one)) == [*prefixed(OWN_TOOLS, "a"), "a_grown", *prefixed(OWN_TOOLS, "b")]
+            assert (asked(log, "a"), asked(log, "b")) == (2, 1)
+
+    run(scenario)
+
+
+def test_where_every_request_has_a_session_of_its_own_nobody_would_hear_of_changes(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(*(spec("legacy", each, log, isolation="request") for each in ("a", "b"))) as made:
+            for _ in range(2):
+                await tools(ModernClient(made))
+            assert (asked(log, "a"), asked(log, "b")) == (2, 2)
+
+    run(scenario)
+
+
+def test_a_kind_that_a_legacy_back_does_not_announce_is_asked_for_each_time(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("legacy", "a", log), spec("legacy", "b", log)) as made:
+            for number in range(1, 3):
+                await ModernClient(made).request(1, "prompts/list").result()
+                assert len(heard(log, "a", "prompts/list")) == number
+
+    run(scenario)
+
+
+def test_the_lists_of_legacy_sessions_are_their_own(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("legacy", "a", log), spec("legacy", "b", log)) as made:
+            first, second = [await LegacyClient.open(made) for _ in range(2)]
+            await first.call(1, "a_grow").result()
+            assert shown(await tools(first))[6] == "a_grown"
+            assert "a_grown" not in shown(await tools(second))
+            for client in (first, second):
+                await tools(client)
+            assert asked(log, "a") == asked(log, "b") == 2
+
+    run(scenario)
+
+
+def test_a_public_list_of_a_modern_back_is_one_for_all_legacy_sessions(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("modern", "a", log, **LONG), spec("modern", "b", log, **MINE)) as made:
+            for _ in range(2):
+                client = await LegacyClient.open(made)
+                for _ in range(2):
+                    result = await tools(client)
+                    assert shown(result) == prefixed(OWN_TOOLS, "a", "b")
+                    assert set(result) == {"tools"}  # no word of the other era
+            assert (asked(log, "a"), asked(log, "b")) == (1, 2)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ["legacy", "modern"])
+def test_concurrent_refreshes_are_one_request_at_the_back(client: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("modern", "a", log, SLOW=0.1), spec("legacy", "b", log, SLOW=0.1)) as made:
+            one = ModernClient(made) if client == "modern" else await LegacyClient.open(made)
+            exchanges = [one.request(number, "tools/list") for number in range(1, 21)]
+            results = await asyncio.gather(*(each.result() for each in exchanges))
+            assert all(shown(each) == prefixed(OWN_TOOLS, "a", "b") for each in results)
+            assert (asked(log, "a"), asked(log, "b")) == (1, 1)
+
+    run(scenario)
+
+
+def test_concurrent_refreshes_of_two_principals_are_two(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("modern", "a", log, SLOW=0.1), spec("modern", "b", log), is_local=False) as made:
+            clients = [Known(made, who) for who in ("alice", "bob") * 5]
+            await asyncio.gather(*(tools(each) for each in clients))
+            assert asked(log, "a") == 2
+
+    run(scenario)
+
+
+def test_who_asked_first_may_leave_and_the_others_still_get_the_list(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("modern", "a", log, SLOW=0.2), spec("modern", "b", log)) as made:
+            first, second = [ModernClient(made).request(number, "tools/list") for number in (1, 2)]
+            await asyncio.sleep(0)
+            await first.cancel()
+            assert shown(await second.result()) == prefixed(OWN_TOOLS, "a", "b")
+            assert first.box.answers == [] and asked(log, "a") == 1
+
+    run(scenario)
+
+
+def test_a_change_that_is_said_during_a_fetch_is_not_lost(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("modern", "a", log, SLOW=0.2, **LONG), spec("modern", "b", log, **LONG)) as made:
+            early = ModernClient(made).request(1, "tools/list")
+            await until(lambda: made.catalog._fetching)
+            made.catalog.changed(made.members[0], "tools")
+            late = ModernClient(made).request(2, "tools/list")  # must not get what was asked for before the change
+            for each in (early, late):
+                assert shown(await each.result()) == prefixed(OWN_TOOLS, "a", "b")
+            await tools(ModernClient(made))
+            assert (asked(log, "a"), asked(log, "b")) == (2, 1)
+
+    run(scenario)
+
+
+def test_what_a_back_refuses_is_missing_this_time_only(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        specs = [spec("legacy", "a", log, REFUSE=1), spec("modern", "b", log, **LONG)]
+        async with many(*specs) as made:
+            one = await LegacyClient.open(made)
+            first = await tools(one)
+            assert shown(first) == prefixed(OWN_TOOLS, "b")
+            assert "a refused tools/list: Not now" in first["_meta"][MISSING]["a"]
+            assert shown(await tools(one)) == prefixed(OWN_TOOLS, "a", "b")
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ["legacy", "modern"])
+def test_what_a_session_that_died_had_listed_is_forgotten(client: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("legacy", "a", log), spec("legacy", "b", log)) as made:
+            one = ModernClient(made) if client == "modern" else await LegacyClient.open(made)
+            await one.call(1, "a_grow").result()
+            assert "a_grown" in shown(await tools(one))
+            await one.call(2, "a_die").error()
+            assert shown(await tools(one)) == prefixed(OWN_TOOLS, "a", "b")
+
+    run(scenario)
+
+
+def test_the_lists_of_a_session_go_with_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("legacy", "a", log), spec("legacy", "b", log)) as made:
+            client = await LegacyClient.open(made)
+            await tools(client)
+            late = client.request(2, "prompts/list")
+            while not made.catalog._fetching:  # noqa: ASYNC110 - it is there after a turn or two of the loop
+                await asyncio.sleep(0)
+            await made.end_session(client.session)
+            await late.cancel()
+            await until(lambda: not made.catalog._fetching)
+            await asyncio.sleep(0)
+            assert not made.catalog._shelves._values and not made.catalog._wholes._values
+
+    run(scenario)

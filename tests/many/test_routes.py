@@ -1,0 +1,233 @@
+"""Where requests go: by their prefix without any list, or by the catalog where they have none of ours."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from isthmus.routing.choice import Choice, Part
+from tests.engine.clients import run
+from tests.many.servers import client_of, heard, many, prefixed, said, shown, spec
+
+ERAS = ["legacy", "modern"]
+
+
+@pytest.mark.parametrize("client", ERAS)
+def test_a_call_with_a_prefix_asks_for_no_list_and_starts_no_other_back(client: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("legacy", "a", log), spec("modern", "b", log)) as made:
+            one = await client_of(made, client)
+            for member in ("a", "b"):
+                result = await one.call(member, f"{member}_echo", x=member).result()
+                assert said(result) | {"pid": 0} == {"from": member, "tool": "echo", "given": {"x": member}, "pid": 0}
+            assert [heard(log, each, "tools/list") for each in ("a", "b")] == [[], []]
+
+    run(scenario)
+
+
+def test_a_modern_client_starts_only_the_back_that_it_calls(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("modern", "a", log), spec("modern", "b", log)) as made:
+            one = await client_of(made, "modern")
+            await one.call(1, "b_echo").result()
+            assert heard(log, "a") == []
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+@pytest.mark.parametrize("back", ERAS)
+def test_what_names_a_thing_goes_to_its_back_under_its_own_name(client: str, back: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("modern", "a", log), spec(back, "b", log)) as made:
+            one = await client_of(made, client)
+            read = await one.request(1, "resources/read", uri="note://b/x").result()
+            assert read["contents"] == [{"uri": "note://b/x", "text": "note://x of b"}]
+            got = await one.request(2, "prompts/get", name="b_hello").result()
+            assert got["messages"][0]["content"]["text"] == "hello of b"
+            refs = [
+                ({"type": "ref/prompt", "name": "b_hello"}, {"type": "ref/prompt", "name": "hello"}),
+                (
+                    {"type": "ref/resource", "uri": "note://b/by/{name}"},
+                    {"type": "ref/resource", "uri": "note://by/{name}"},
+                ),
+            ]
+            for shown_, own in refs:
+                argument = {"name": "who", "value": ""}
+                done = await one.request(3, "completion/complete", ref=shown_, argument=argument).result()
+                assert (done["completion"]["values"][0], json.loads(done["completion"]["values"][1])) == ("b", own)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+def test_a_link_from_a_tool_can_be_read_through_the_proxy(client: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("legacy", "a", log), spec("modern", "b", log)) as made:
+            one = await client_of(made, client)
+            for member in ("a", "b"):
+                (link,) = (await one.call(1, f"{member}_link").result())["content"]
+                assert link["uri"] == f"note://{member}/here"
+                read = await one.request(2, "resources/read", uri=link["uri"]).result()
+                assert read["contents"][0] == {"uri": link["uri"], "text": f"note://here of {member}"}
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+def test_the_uri_in_an_error_is_the_clients(client: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with many(*(spec(each, each[0], tmp_path / "log") for each in ERAS)) as made:
+            one = await client_of(made, client)
+            for member in ("l", "m"):
+                error = await one.request(1, "resources/read", uri=f"note://{member}/gone").error()
+                assert error["code"] == (-32602 if client == "modern" else -32002)
+                assert error["data"]["uri"] == f"note://{member}/gone"
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+def test_uris_that_are_not_rewritten_are_found_in_the_catalog(client: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("legacy", "a", log), spec("modern", "b", log)) as made:
+            one = await client_of(made, client)
+            for uri in ("https://example.com/b", "urn:b:x"):
+                read = await one.request(1, "resources/read", uri=uri).result()
+                assert read["contents"] == [{"uri": uri, "text": f"{uri} of b"}]
+            error = await one.request(2, "resources/read", uri="https://example.com/nobody's").error()
+            assert error["code"] == (-32602 if client == "modern" else -32002)
+            assert "No server has the resource" in error["message"]
+            assert error["data"] == {"uri": "https://example.com/nobody's"}
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+def test_a_shortened_name_is_found_in_the_catalog(client: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        names = [f"{prefix}_{'n' * 20}" for prefix in ("a", "b")]
+        specs = [spec("modern", name, log, longest=24) for name in names]
+        async with many(*specs) as made:
+            one = await client_of(made, client)
+            listed = shown(await one.request(1, "tools/list").result())
+            assert all(len(name) <= 24 for name in listed) and len(set(listed)) == 12
+            for number, (member, tool) in {0: (0, "echo"), 6: (1, "echo")}.items():
+                got = said(await one.call(2, listed[number]).result())
+                assert (got["from"], got["tool"]) == (names[member], tool)
+            wrong = await one.call(3, f"{listed[0][:-8]}00000000").error()
+            assert wrong["code"] == -32602 and "No server has the tool" in wrong["message"]
+
+    run(scenario)
+
+
+def test_a_name_that_only_looks_shortened_goes_by_its_prefix(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(*(spec("modern", each, log, longest=16) for each in ("a", "b"))) as made:
+            one = await client_of(made, "modern")
+            error = await one.call(1, "a_12345_deadbeef").error()
+            assert error["message"] == "Unknown tool 12345_deadbeef"  # the back's own word
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+def test_a_name_of_nobody_is_refused_without_asking_anybody(client: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("modern", "a", log), spec("modern", "b", log)) as made:
+            one = await client_of(made, client)
+            error = await one.call(1, "c_echo").error()
+            assert error["code"] == -32602 and "No server has the tool 'c_echo'" in error["message"]
+            nameless = await one.request(2, "tools/call", arguments={}).error()
+            assert nameless["code"] == -32602 and "does not say what it is for" in nameless["message"]
+            assert heard(log, "a", "tools/list") == heard(log, "b", "tools/list") == []
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+def test_of_several_servers_nobody_gets_a_method_that_names_nothing(client: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("modern", "a", log), spec("modern", "b", log)) as made:
+            one = await client_of(made, client)
+            error = await one.request(1, "vendor/own", x=1).error()
+            assert error["code"] == -32601
+            assert "nothing in vendor/own says which of the servers it is for" in error["message"]
+            assert heard(log, "a", "vendor/own") == heard(log, "b", "vendor/own") == []
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_one_server_without_prefix_is_as_if_it_stood_alone(era: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec(era, "a", log, prefix=None)) as made:
+            one = await client_of(made, era)
+            error = await one.request(1, "vendor/own", x=1).error()
+            assert error == {"code": -32601, "message": "Method not found: vendor/own"}  # the back's own
+            assert heard(log, "a", "vendor/own")[0]["params"]["x"] == 1
+            assert shown(await one.request(2, "tools/list").result())[:2] == ["echo", "link"]
+            assert said(await one.call(3, "echo").result())["tool"] == "echo"
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+def test_one_server_of_which_something_is_changed_is_routed(client: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        choice = Choice(tools=Part(deny=("die",)))
+        async with many(spec("modern", "a", tmp_path / "log", prefix=None, choice=choice)) as made:
+            one = await client_of(made, client)
+            assert shown(await one.request(1, "tools/list").result()) == ["echo", "link", "ask", "hang", "grow"]
+            assert said(await one.call(2, "echo").result())["from"] == "a"
+            assert "No server has the tool 'die'" in (await one.call(3, "die").error())["message"]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+def test_the_same_ids_and_progress_tokens_of_many_clients_at_many_backs(client: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("legacy", "a", log), spec("modern", "b", log)) as made:
+            clients = [await client_of(made, client) for _ in range(3)]
+            calls = {
+                (number, name): one.call(f"{name}", f"{name}_echo", meta={"progressToken": 1}, canary=[number, name])
+                for number, one in enumerate(clients)
+                for name in ("a", "b")
+            }
+            results = dict(zip(calls, await asyncio.gather(*(each.result() for each in calls.values())), strict=True))
+            assert all(said(each)["given"] == {"canary": list(key)} for key, each in results.items())
+            assert all(said(each)["from"] == key[1] for key, each in results.items())
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+def test_every_kind_is_listed_in_the_order_of_the_configuration(client: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("legacy", "z", log, SLOW=0.2), spec("modern", "a", log)) as made:
+            one = await client_of(made, client)
+            tools = shown(await one.request(1, "tools/list").result())
+            assert tools == prefixed(["echo", "link", "ask", "hang", "die", "grow"], "z", "a")
+            wanted = {
+                "prompts/list": ["z_hello", "a_hello"],
+                "resources/list": ["note://z/here", "https://example.com/z", "note://a/here", "https://example.com/a"],
+                "resources/templates/list": ["note://z/by/{name}", "urn:z:{x}", "note://a/by/{name}", "urn:a:{x}"],
+            }
+            for method, names in wanted.items():
+                assert shown(await one.request(2, method).result(), method) == names
+
+    run(scenario)
