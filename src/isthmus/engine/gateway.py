@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from isthmus.engine.visiting import Visiting
     from isthmus.pool.pool import Pool
 
-_PROBE: Final = request_message(
+PROBE: Final = request_message(
     b"0",
     "initialize",
     {"protocolVersion": LEGACY[-1], "capabilities": {}, "clientInfo": {"name": "isthmus", "version": __version__}},
 )
+"""The `initialize` of one who only wants to know what a back is."""
 _log: Final = logging.getLogger("isthmus.engine")
 
 
@@ -76,6 +77,8 @@ class Gateway:
         task: asyncio.Task[None] | None = None,
     ) -> Coroutine[Any, Any, None]:
         """Take one modern request to the back and its answer to `port`; see `types.Relay`."""
+        if self.back.forwards and headers is not None:
+            request.forwarded = self.back.forwarded(headers)
         speaks_modern = self.back.speaks_modern
         if speaks_modern is True:
             return modern.relay(self.back, request, port, headers, task)
@@ -130,6 +133,8 @@ class Gateway:
         client = self.back.client
         if client is None or self.back.is_modern is not True:
             return None
+        if self.back.forwards:
+            request.forwarded = self.back.forwarded(headers)
         call = ExpressCall(self.back, request, port, headers)
         return call.leave if call.start(client) else None
 
@@ -160,9 +165,27 @@ class Gateway:
         Raises:
             Fault: it can't be asked.
         """
-        session, answer = await self.open_session(parse_own(_PROBE), Mute())
+        session, answer = await self.open_session(parse_own(PROBE), Mute())
         await self.end_session(session)
         return bytes(parse_own(answer).members["result"])
+
+    @property
+    def is_legacy(self) -> bool:
+        """Whether the back is known to be spoken to in the legacy era alone."""
+        return self.back.speaks_modern is False
+
+    @property
+    def forwards(self) -> bool:
+        """Whether headers of clients go on to the back."""
+        return self.back.forwards
+
+    def forwarded(self, headers: Mapping[str, str] | None) -> bytes:
+        """The lines of a client's headers that go on to the back."""
+        return self.back.forwarded(headers)
+
+    def hear(self, failed: Callable[[Fault], object], changed: Callable[[str | None], object]) -> None:
+        """Have others told what requests failed with, and that a legacy session's list of a kind changed."""
+        self.back.on_fault, self.back.on_change = failed, changed
 
     def is_busy(self) -> bool:
         """Whether calls are in flight, or parked."""
@@ -172,14 +195,16 @@ class Gateway:
         """Whether a call is parked here that a `requestState` stands for."""
         return self._visiting is not None and self._visiting.holds(state)
 
-    async def open_session(self, envelope: Envelope, strays: Strays) -> tuple[Session, bytes]:
-        """A legacy client's own session with the back, and the answer to its `initialize`.
+    async def open_session(
+        self, envelope: Envelope, strays: Strays, headers: Mapping[str, str] | None = None
+    ) -> tuple[Session, bytes]:
+        """A legacy client's own session with the back, and the answer to its `initialize`; see `types.Relay`.
 
         Raises:
             Fault: the back can't be opened, or refused.
         """
         try:
-            session, answer = await self._open(envelope, strays)
+            session, answer = await self._open(envelope, strays, self.back.forwarded(headers))
         except Fault as fault:
             self.back.failed(fault)
             raise
@@ -187,22 +212,22 @@ class Gateway:
         self._sessions.add(session)
         return session, answer
 
-    async def _open(self, envelope: Envelope, strays: Strays) -> tuple[Session, bytes]:
+    async def _open(self, envelope: Envelope, strays: Strays, forwarded: bytes) -> tuple[Session, bytes]:
         """Straight if the back speaks the client's era, across if it doesn't."""
         if self.back.is_legacy is not False:
             try:
                 if self._settings.isolation == "session":
-                    session = LegacySession(self.back, strays)
+                    session = LegacySession(self.back, strays, forwarded)
                     return session, await session.open(envelope)
                 from isthmus.engine.leasing import LeasingSession
 
-                leasing = LeasingSession(self.back, self._sessions_to_lease(), strays)
+                leasing = LeasingSession(self.back, self._sessions_to_lease(), strays, forwarded)
                 return leasing, await leasing.open(envelope)
             except WrongEra:
                 self.back.is_legacy = False
         from isthmus.engine import asking
 
-        return await asking.open_session(self.back, envelope, strays)
+        return await asking.open_session(self.back, envelope, strays, forwarded)
 
     async def end_session(self, session: Session) -> None:
         """A legacy client left."""

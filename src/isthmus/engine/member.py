@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,16 +11,62 @@ from typing import Any, Final, Protocol
 
 from isthmus.engine.gateway import Gateway
 from isthmus.engine.settings import Settings
+from isthmus.engine.tasks import Tasks
 from isthmus.errors import BackFault, BackUnavailable, Fault, WrongEra
 from isthmus.limits import LISTING
 from isthmus.protocol.breaker import Breaker
 from isthmus.routing.choice import Choice
 from isthmus.routing.face import Face
 from isthmus.transports.target import Target
+from isthmus.types import Relay
 from isthmus.wire.codec import decode, open_object, string
 from isthmus.wire.envelope import Members
 
 _log: Final = logging.getLogger("isthmus.engine")
+
+
+class Inner(Relay, Protocol):
+    """What a member's requests are handed to: the gateway of one back, or again of many."""
+
+    tasks: Tasks
+
+    @property
+    def is_legacy(self) -> bool:
+        """Whether what it lists has no word on how long that is good for."""
+
+    @property
+    def forwards(self) -> bool:
+        """Whether headers of clients go on to it."""
+
+    def forwarded(self, headers: Mapping[str, str] | None) -> bytes:
+        """The lines of a client's headers that go on to it: what it may tell clients apart by."""
+
+    def hear(self, failed: Callable[[Fault], object], changed: Callable[[str | None], object]) -> None:
+        """Have others told what requests failed with, and that what a session lists of a kind changed."""
+
+    async def probe(self) -> bytes:
+        """Ask it what it is: the text of the result of `initialize`.
+
+        Raises:
+            Fault: it can't be asked.
+        """
+
+    def holds(self, state: str | None) -> bool:
+        """Whether a call is parked there that a `requestState` stands for."""
+
+    def is_busy(self) -> bool:
+        """Whether calls are in flight, or parked."""
+
+    async def close(self) -> None:
+        """End every session, process and connection."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Nested:
+    """A target that is no back of its own: `open` gives what its requests are handed to."""
+
+    name: str
+    open: Callable[[Settings], Inner]
 
 
 class Owned(Protocol):
@@ -35,7 +81,7 @@ class Spec:
     """One server, as configured. Equal specs keep their sessions when the configuration is read again."""
 
     name: str
-    target: Target
+    target: Target | Nested
     settings: Settings = field(default_factory=Settings)
     face: Face = field(default_factory=lambda: Face(None, Choice()))
     """How its names look to clients."""
@@ -45,8 +91,6 @@ class Spec:
     """Seconds that lists, and clients that open a session, wait for it."""
     required: bool = False
     """Whether the proxy does not start without it."""
-    forward_headers: tuple[str, ...] = ()
-    """Names, in lower case, of the headers of clients that go on to it."""
     beside: str | None = None
     """The server whose sessions it shares: it is the same one, with another face."""
     owned: Owned | None = None
@@ -79,10 +123,9 @@ class Member:
         self.main = main or self
         """Whose gateway and sessions it uses: its own, unless it stands beside another one."""
         settings = replace(spec.settings, is_local=is_local)
-        self.gateway: Gateway = main.gateway if main is not None else Gateway(spec.target, settings)
+        self.gateway: Inner = main.gateway if main is not None else _open(spec, settings)
         if main is None:
-            self.gateway.back.on_fault = self._failed
-            self.gateway.back.on_change = partial(changed, self)
+            self.gateway.hear(self._failed, partial(changed, self))
         self.capabilities: dict[str, Any] | None = None
         """What it said it can do; None while it has never said."""
         self.instructions: str | None = None
@@ -188,6 +231,10 @@ class Member:
                         await self.probe()
         finally:
             self._reviving = None
+
+
+def _open(spec: Spec, settings: Settings) -> Inner:
+    return spec.target.open(settings) if isinstance(spec.target, Nested) else Gateway(spec.target, settings)
 
 
 async def within_deadlines(waiting: Sequence[tuple[Member, asyncio.Task[Any]]], now: Callable[[], float]) -> None:

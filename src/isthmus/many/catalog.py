@@ -170,6 +170,9 @@ class _Kept(Generic[_K, _V]):
         self._size = 0
         self.get = self._values.get
 
+    def __len__(self) -> int:
+        return len(self._values)
+
     def put(self, key: _K, value: _V) -> None:
         self._drop(key)
         self._values[key] = value
@@ -240,14 +243,12 @@ class Catalog:
     def changed(self, member: "Member", kind: str | None) -> None:
         """Forget what a member lists of a kind (None: of every kind), and every list that it has part in."""
         kinds = _CHANGED_BY.get(kind or "", tuple(KIND_OF.values()))
-        self._shelves.forget(lambda key: key.member is member and key.kind in kinds)
-        for key in [key for key in self._fetching if key.member is member and key.kind in kinds]:
-            del self._fetching[key]  # what it brings is still given to those who wait, and not kept
+        self._forget(lambda key: key.member is member and key.kind in kinds)
         self._refresh(kinds)
 
     def forget(self, owner: Hashable) -> None:
         """Forget what belongs to an owner."""
-        self._shelves.forget(lambda key: key.owner == owner)
+        self._forget(lambda key: key.owner == owner)
         self._wholes.forget(lambda key: key[2] == owner)
 
     def reordered(self) -> None:
@@ -255,6 +256,11 @@ class Catalog:
         self._refresh(tuple(KIND_OF.values()))
 
     # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _forget(self, is_over: Callable[[_Key], bool]) -> None:
+        self._shelves.forget(is_over)
+        for key in [key for key in self._fetching if is_over(key)]:
+            del self._fetching[key]  # what it brings is still given to those who wait, and not kept
 
     def _refresh(self, kinds: Sequence[str]) -> None:
         self._changes += 1

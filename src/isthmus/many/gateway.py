@@ -4,9 +4,12 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
+from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from isthmus import limits
+from isthmus.engine.gateway import PROBE
 from isthmus.engine.member import Member, Spec, within_deadlines
 from isthmus.engine.settings import Settings
 from isthmus.engine.sharing import Box
@@ -21,7 +24,7 @@ from isthmus.protocol.judge import ModernRequest, make_modern
 from isthmus.protocol.names import CANCELLED, LOG_LEVEL_KEY, MESSAGE, PROGRESS_KEY
 from isthmus.protocol.versions import MODERN
 from isthmus.routing import merge
-from isthmus.types import Port, Session, Strays
+from isthmus.types import Mute, Port, Session, Strays
 from isthmus.version import __version__
 from isthmus.wire.codec import decode, encode, open_object, parse_own, string
 from isthmus.wire.envelope import (
@@ -66,6 +69,28 @@ class Many:
         self.routes = Routes([])
         self.reload(specs)
 
+    # -- as a member of others (`member.Inner`) ---------------------------------------------------------------------
+
+    is_legacy = False
+
+    def hear(self, failed: Callable[[Fault], object], changed: Callable[[str | None], object]) -> None:
+        """Have others told that what is listed changed; what fails here is put out here."""
+        self.listeners.add(partial(changed, None))
+
+    async def probe(self) -> bytes:
+        """Ask all of them what they are."""
+        session, answer = await self.open_session(parse_own(PROBE), Mute())
+        await self.end_session(session)
+        return bytes(parse_own(answer).members["result"])
+
+    def holds(self, state: str | None) -> bool:
+        """Whether a call is parked at one of them that a `requestState` stands for."""
+        return any(member.gateway.holds(state) for member in self.members)
+
+    def is_busy(self) -> bool:
+        """Whether calls are in flight, or parked."""
+        return any(member.is_busy() for member in self.members)
+
     def __repr__(self) -> str:
         out = [f"{member.name}: {member.why_out}" for member in self.members if member.why_out is not None]
         return f"<Many {len(self.members)} servers, {len(self.sessions)} sessions, out: {out}>"
@@ -105,7 +130,7 @@ class Many:
         if tuple(members) == self.members and hidden == self._hidden:
             return
         self._hidden = hidden
-        self.routes = Routes(members, hidden)
+        self.routes = Routes(members, hidden, may_pass=self.settings.instructions is None)
         self._retiring += left
         for member in left:
             self.catalog.changed(member, None)
@@ -165,7 +190,7 @@ class Many:
         if sole is not None:
             return sole.gateway.relay(request, port, headers, task)
         if request.row.name not in ROUTED:
-            return self._answer(request, port)
+            return self._answer(request, port, headers)
         try:
             asked = wanted(request.row.name, request.params)
             route = self.routes.find(asked)
@@ -173,7 +198,7 @@ class Many:
                 return self._seek(request, asked, port, headers, task)
             return self._send(request, route, port, headers, task)
         except Fault as fault:
-            return _refuse(request, port, fault)
+            return refuse(request, port, fault)
 
     def can_express(self) -> bool:
         """Whether `express` is likely to take a request now."""
@@ -187,7 +212,7 @@ class Many:
             return sole.gateway.express(request, port, headers)
         method = request.row.name
         if method in KIND_OF:
-            return self._express_list(request, port)
+            return self._express_list(request, port, headers)
         if method not in ROUTED:
             return None
         try:
@@ -206,10 +231,12 @@ class Many:
             request.params, request.name = params, name
         return leave
 
-    def _express_list(self, request: ModernRequest, port: Port) -> Callable[[], None] | None:
+    def _express_list(
+        self, request: ModernRequest, port: Port, headers: Mapping[str, str]
+    ) -> Callable[[], None] | None:
         if "cursor" in request.params or LOG_LEVEL_KEY in request.meta:
             return None
-        whole = self.catalog.ready(KIND_OF[request.row.name], ModernAsker(self, request))
+        whole = self.catalog.ready(KIND_OF[request.row.name], ModernAsker(self, request, headers))
         if whole is None:
             return None
         port.answer(self.pages.answer(request.envelope.id, whole, None, self.now(), is_modern=True), 200)
@@ -245,39 +272,38 @@ class Many:
         task: asyncio.Task[None] | None,
     ) -> None:
         try:
-            route = await self.routes.seek(asked, self.catalog, ModernAsker(self, request))
+            route = await self.routes.seek(asked, self.catalog, ModernAsker(self, request, headers))
             work = self._send(request, route, port, headers, task)
         except Fault as fault:
-            work = _refuse(request, port, fault)
+            work = refuse(request, port, fault)
         await work
 
-    async def _answer(self, request: ModernRequest, port: Port) -> None:
+    async def _answer(self, request: ModernRequest, port: Port, headers: Mapping[str, str] | None) -> None:
         """Answer what goes to all of them."""
-        method = request.row.name
+        method, asker = request.row.name, ModernAsker(self, request, headers)
         try:
             if method in KIND_OF:
-                port.answer(await self._list(request, port), 200)
+                port.answer(await self._list(request, port, asker), 200)
             elif method == "server/discover":
-                port.answer(result_message(request.envelope.id or b"null", await self._discover(request)), 200)
+                port.answer(result_message(request.envelope.id or b"null", await self._discover(asker)), 200)
             elif method == "subscriptions/listen":
                 from isthmus.many.listening import listen
 
-                await listen(self, request, port)
+                await listen(self, request, port, asker)
             else:
                 raise no_one_server(method)
         except Fault as fault:
-            await _refuse(request, port, fault)
+            await refuse(request, port, fault)
 
-    async def _list(self, request: ModernRequest, port: Port) -> bytes:
-        whole = await self.catalog.whole(request.row.name, ModernAsker(self, request), self.routes)
+    async def _list(self, request: ModernRequest, port: Port, asker: "ModernAsker") -> bytes:
+        whole = await self.catalog.whole(request.row.name, asker, self.routes)
         level = string(request.meta.get(LOG_LEVEL_KEY))
         if whole.missing and level in _WARNED:
             port.notify(warning(whole))
         cursor = string(request.params.get("cursor"))
         return self.pages.answer(request.envelope.id, whole, cursor, self.now(), is_modern=True)
 
-    async def _discover(self, request: ModernRequest) -> dict[str, Any]:
-        asker = ModernAsker(self, request)
+    async def _discover(self, asker: "ModernAsker") -> dict[str, Any]:
         missing = await self.meet([(member, asker.meet) for member in self.members])
         return merge.discover(self.capabilities(), self.instructions(), MODERN, self.info, missing or None, MISSING_KEY)
 
@@ -291,11 +317,16 @@ class Many:
 
     # -- legacy clients ---------------------------------------------------------------------------------------------
 
-    async def open_session(self, envelope: Envelope, strays: Strays) -> tuple[Session, bytes]:
+    async def open_session(
+        self, envelope: Envelope, strays: Strays, headers: Mapping[str, str] | None = None
+    ) -> tuple[Session, bytes]:
         """A legacy client's session, and the answer to its `initialize`."""
         from isthmus.many.session import ManySession
 
-        session = ManySession(self, envelope, strays)
+        return await self.keep(ManySession(self, envelope, strays, self.headers_to_forward(headers)))
+
+    async def keep(self, session: "ManySession") -> tuple[Session, bytes]:
+        """Open a session, and keep it until it is ended."""
         self.sessions.add(session)
         try:
             return session, await session.open()
@@ -322,25 +353,50 @@ class Many:
         await within_deadlines(waiting, self.now)
         return {member.name: member.why_out for member, _ in wanted if member.why_out is not None}
 
+    @property
+    def forwards(self) -> bool:
+        """Whether headers of clients go on to any member."""
+        return any(member.gateway.forwards for member in self.members)
+
+    def headers_to_forward(self, headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
+        """A client's headers without those that mirror its request; None where no member gets any."""
+        if headers is None or not self.forwards:
+            return None
+        return {name: value for name, value in headers.items() if not name.startswith("mcp-")}
+
+    def forwarded(self, headers: Mapping[str, str] | None) -> bytes:
+        """The lines of a client's headers that go on to any member."""
+        return b"".join(member.gateway.forwarded(headers) for member in self.members) if headers is not None else b""
+
     def capabilities(self) -> dict[str, Any]:
         """What all of them can do together; one that has never said may be able to do anything that a list shows."""
         known = [member.capabilities for member in self.members if member.capabilities is not None]
         return merge.capabilities(known, is_whole=len(known) == len(self.members))
 
     def instructions(self) -> str | None:
-        """What all of them say of themselves, under their names."""
+        """What all of them say of themselves, under their names; the proxy's own instead, where it has any."""
+        if self.settings.instructions is not None:
+            return self.settings.instructions
         said = [(member.name, member.instructions) for member in self.members if member.instructions]
         return merge.instructions([(name, text) for name, text in said if text is not None])
 
 
 class ModernAsker:
-    """Asks in the name of the client that sent a request (`catalog.Asker`)."""
+    """Asks in the name of the client that sent a request (`catalog.Asker`).
 
-    __slots__ = ("_many", "_request")
+    Args:
+        many: the backs.
+        request: the client's.
+        headers: the client's; None where its transport has none.
+    """
 
-    def __init__(self, many: Many, request: ModernRequest) -> None:
+    __slots__ = ("_many", "_request", "headers")
+
+    def __init__(self, many: Many, request: ModernRequest, headers: Mapping[str, str] | None) -> None:
         self._many = many
         self._request = request
+        self.headers = many.headers_to_forward(headers)
+        """Those that may go on."""
 
     @property
     def shape(self) -> str:
@@ -352,11 +408,15 @@ class ModernAsker:
 
     @property
     def owner(self) -> object:
-        return self._request.principal or ("" if self._many.settings.is_local else secrets.token_bytes(12))
+        """Who it is, and what of its headers backs may tell clients apart by."""
+        who = self._request.principal or ("" if self._many.settings.is_local else secrets.token_bytes(12))
+        return who if self.headers is None else (who, sha256(self._many.forwarded(self.headers)).digest())
 
     async def ask(self, member: Member, method: str, cursor: str | None) -> Page:
         result = await self._ask(member, method, {"cursor": cursor} if cursor is not None else {})
-        is_legacy = member.gateway.back.speaks_modern is False
+        is_legacy = member.gateway.is_legacy
+        if is_legacy and member.capabilities is None:
+            await self.meet(member)  # what it can announce says how long the list is good for
         return read_page(method, result or {}, untold=untold(member, method) if is_legacy else None)
 
     async def meet(self, member: Member) -> None:
@@ -371,7 +431,7 @@ class ModernAsker:
         own = make_modern(method, meta, open_object(encode(params)))
         own.principal = self._request.principal
         box = Box()
-        await member.gateway.relay(own, box, None)
+        await member.gateway.relay(own, box, self.headers)
         return result_of(box.message, member, method)
 
 
@@ -427,7 +487,8 @@ def _nothing() -> None:
     """Nothing is left to cancel."""
 
 
-async def _refuse(request: ModernRequest, port: Port, fault: Fault) -> None:
+async def refuse(request: ModernRequest, port: Port, fault: Fault) -> None:
+    """Answer with a fault of ours."""
     port.answer(error_message(request.envelope.id, fault.code, fault.why, fault.data), fault.status)
 
 

@@ -26,7 +26,7 @@ from isthmus.wire.codec import decode, encode, parse_own
 from isthmus.wire.envelope import notification_message
 
 if TYPE_CHECKING:
-    from isthmus.many.gateway import Many
+    from isthmus.many.gateway import Many, ModernAsker
 
 _CHANGES: Final = {
     "toolsListChanged": "tools",
@@ -36,9 +36,9 @@ _CHANGES: Final = {
 _URIS: Final = "resourceSubscriptions"
 
 
-async def listen(many: "Many", request: ModernRequest, port: Port) -> None:
+async def listen(many: "Many", request: ModernRequest, port: Port, asker: "ModernAsker") -> None:
     """Hear of changes at every member, until the client leaves or a day has passed."""
-    listener = _Listener(many, request, port)
+    listener = _Listener(many, request, port, asker)
     await listener.begin()
     try:
         await asyncio.sleep(limits.LISTEN)
@@ -54,10 +54,12 @@ class _Listener:
         many: the backs.
         request: its `subscriptions/listen`.
         port: the way back to it.
+        asker: asks in its name.
     """
 
-    def __init__(self, many: "Many", request: ModernRequest, port: Port) -> None:
+    def __init__(self, many: "Many", request: ModernRequest, port: Port, asker: "ModernAsker") -> None:
         self._many = many
+        self._asker = asker
         self._request = request
         self._port = port
         self._id = request.envelope.id or b"null"
@@ -97,7 +99,6 @@ class _Listener:
 
     async def _sort(self) -> dict[Member, list[tuple[str, str]]]:
         """The resources by member: each under the client's URI and the back's own."""
-        from isthmus.many.gateway import ModernAsker
         from isthmus.many.routes import Wanted
 
         sorted_: dict[Member, list[tuple[str, str]]] = {}
@@ -105,9 +106,7 @@ class _Listener:
             asked = Wanted("resources", uri)
             try:
                 routes = self._many.routes
-                route = routes.find(asked) or await routes.seek(
-                    asked, self._many.catalog, ModernAsker(self._many, self._request)
-                )
+                route = routes.find(asked) or await routes.seek(asked, self._many.catalog, self._asker)
             except Fault:
                 continue  # not granted
             sorted_.setdefault(route.member, []).append((uri, route.own))
@@ -127,7 +126,7 @@ class _Listener:
         while True:
             port = Heard(lambda message: self._heard(member, message, acknowledged))
             began = self._many.now()
-            await member.gateway.relay(self._filtered(member), port, None)
+            await member.gateway.relay(self._filtered(member), port, self._asker.headers)
             acknowledged.set()
             wait = limits.RETRY_GET if self._many.now() - began > wait else min(2 * wait, limits.RETRY_MOST)
             await asyncio.sleep(wait)

@@ -69,9 +69,13 @@ class Routes:
     Args:
         members: in the order of the configuration.
         hidden: what nobody sees, by its kind and the name that clients would use.
+        may_pass: whether a sole member may answer for the whole.
     """
 
-    def __init__(self, members: Sequence["Member"], hidden: Container[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self, members: Sequence["Member"], hidden: Container[tuple[str, str]] = (), *, may_pass: bool = True
+    ) -> None:
+        self._may_pass = may_pass
         self.members = tuple(members)
         self._hidden = hidden
         self._by_prefix = {member.face.prefix: member for member in members if member.face.prefix}
@@ -84,7 +88,7 @@ class Routes:
     @property
     def sole(self) -> "Member | None":
         """The only member, where nothing of it is changed."""
-        is_sole = len(self.members) == 1 and self.members[0].face.is_plain and not self._hidden
+        is_sole = self._may_pass and len(self.members) == 1 and self.members[0].face.is_plain and not self._hidden
         return self.members[0] if is_sole else None
 
     def layer(self, kind: str, shelves: list[tuple[str, Shelf]]) -> list[tuple[str, Shelf]]:

@@ -37,7 +37,7 @@ from isthmus.wire.envelope import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from isthmus.many.gateway import Many
     from isthmus.routing.face import Face
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger("isthmus.many")
 
 
-class _Running:
+class Running:
     """A request that is under way: at which back, once it is there."""
 
     __slots__ = ("is_cancelled", "leg", "task")
@@ -130,18 +130,20 @@ class ManySession:
         many: the backs.
         initialize: what the client said first.
         strays: where messages go that belong to no request of it.
+        headers: those that may go on to backs; None where none go.
     """
 
     is_known = True
 
-    def __init__(self, many: "Many", initialize: Envelope, strays: Strays) -> None:
+    def __init__(self, many: "Many", initialize: Envelope, strays: Strays, headers: "Mapping[str, str] | None") -> None:
         self._many = many
+        self._headers = headers
         self._initialize = initialize
         self._client = legacy_front.read_client(copy_of(initialize))
         self.version = self._client.version
         self._strays = strays
         self._legs: dict[Member, Leg] = {}
-        self._running: dict[int | str, _Running] = {}
+        self._running: dict[int | str, Running] = {}
         self._questions: Correlator[tuple[Leg, bytes, int | str]] = Correlator()
         self._level: Envelope | None = None
         self._is_initialized = False
@@ -180,7 +182,7 @@ class ManySession:
         if key in self._running:
             refuse_twice(envelope.id, port)
             return
-        running = self._running[key] = _Running()
+        running = self._running[key] = Running()
         try:
             await self._take(envelope, port, running)
         except Fault as fault:
@@ -274,7 +276,7 @@ class ManySession:
         """A modern back's own word on how long its list is good for is not in what a legacy client is told."""
         own = make_modern(method, legacy_front.meta_of(self._client), open_object(encode(params)))
         box = Box()
-        await member.gateway.relay(own, box, None)
+        await member.gateway.relay(own, box, self._headers)
         result: Members = result_of(box.message, member, method) or {}
         told = {name: result[name] for name in ("ttlMs", "cacheScope") if name in result}
         legacy_front.legacy_result(method, result, self.version)
@@ -282,7 +284,7 @@ class ManySession:
 
     # -- inside: requests -------------------------------------------------------------------------------------------
 
-    async def _take(self, envelope: Envelope, port: Port, running: _Running) -> None:
+    async def _take(self, envelope: Envelope, port: Port, running: Running) -> None:
         method, id = envelope.method, envelope.id or b"null"
         sole = self._many.routes.sole
         if sole is not None:
@@ -305,9 +307,9 @@ class ManySession:
         else:
             raise no_one_server(method)
 
-    async def _send(self, route: Route, envelope: Envelope, port: Port, running: _Running) -> None:
+    async def _send(self, route: Route, envelope: Envelope, port: Port, running: Running) -> None:
         member = route.member
-        if member.why_out is not None and member is not self._many.routes.sole:
+        if member.why_out is not None and self._many.routes.sole is None:
             raise member.fault()
         leg = await self._leg(member)
         running.leg = leg
@@ -381,7 +383,7 @@ class ManySession:
         member = leg.member
         leg.fault = None
         try:
-            session, answer = await member.gateway.open_session(copy_of(self._initialize), leg)
+            session, answer = await member.gateway.open_session(copy_of(self._initialize), leg, self._headers)
             if self._is_closed:
                 await member.gateway.end_session(session)
                 return
