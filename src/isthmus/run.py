@@ -206,7 +206,10 @@ def open_relay(
         return Gateway(source, settings, stray=stray, died=died)
     from isthmus.many.gateway import Many
 
-    return Many(source.specs, settings)
+    many = Many(source.specs, settings, stray=stray, died=died)
+    if source.attach is not None:
+        source.attach(many)
+    return many
 
 
 async def begin(relay: "Gateway | Many", source: Target | Plan) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from isthmus.engine.gateway import Gateway
 from isthmus.engine.settings import Settings
@@ -20,7 +20,7 @@ from isthmus.routing.face import Face
 from isthmus.transports.target import Target
 from isthmus.types import Relay
 from isthmus.wire.codec import decode, open_object, string
-from isthmus.wire.envelope import Members
+from isthmus.wire.envelope import Envelope, Members
 
 _log: Final = logging.getLogger("isthmus.engine")
 
@@ -97,6 +97,16 @@ class Spec:
     """What it has, where that is known here; what it has not then never goes to it."""
 
 
+class Ends(NamedTuple):
+    """What the gateway of an only back tells others: strays of its modern channels, and that it was never there."""
+
+    stray: Callable[[Envelope], None] | None = None
+    died: Callable[[str], None] | None = None
+
+
+_NO_ENDS: Final = Ends()
+
+
 class Member:
     """One of many backs.
 
@@ -106,6 +116,7 @@ class Member:
         turned: called when it is out, and when it is there again.
         changed: called when what it lists of a kind (None: of any) may be other than before.
         main: the member that it stands beside, whose gateway it uses.
+        ends: what its gateway tells others.
     """
 
     def __init__(
@@ -116,6 +127,7 @@ class Member:
         turned: "Callable[[Member], object]",
         changed: "Callable[[Member, str | None], object]",
         main: "Member | None" = None,
+        ends: Ends = _NO_ENDS,
     ) -> None:
         self.spec = spec
         self.name = spec.name
@@ -123,7 +135,7 @@ class Member:
         self.main = main or self
         """Whose gateway and sessions it uses: its own, unless it stands beside another one."""
         settings = replace(spec.settings, is_local=is_local)
-        self.gateway: Inner = main.gateway if main is not None else _open(spec, settings)
+        self.gateway: Inner = main.gateway if main is not None else _open(spec, settings, ends)
         if main is None:
             self.gateway.hear(self._failed, partial(changed, self))
         self.capabilities: dict[str, Any] | None = None
@@ -233,8 +245,10 @@ class Member:
             self._reviving = None
 
 
-def _open(spec: Spec, settings: Settings) -> Inner:
-    return spec.target.open(settings) if isinstance(spec.target, Nested) else Gateway(spec.target, settings)
+def _open(spec: Spec, settings: Settings, ends: Ends) -> Inner:
+    if isinstance(spec.target, Nested):
+        return spec.target.open(settings)
+    return Gateway(spec.target, settings, stray=ends.stray, died=ends.died)
 
 
 async def within_deadlines(waiting: Sequence[tuple[Member, asyncio.Task[Any]]], now: Callable[[], float]) -> None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from isthmus.engine.member import Spec
+    from isthmus.many.gateway import Many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,3 +45,5 @@ class Plan:
     """Reads the configuration again (raises `ConfigError`); None where it can't change."""
     watched: tuple[str, ...] = ()
     """Files whose changes have it read again."""
+    attach: "Callable[[Many], object] | None" = None
+    """Gets what stands before them, to change it while it serves."""

@@ -322,22 +322,26 @@ def may_make(template: str, uri: str) -> bool:
 
 
 async def _all_pages(member: "Member", method: str, asker: Asker, now: Callable[[], float]) -> Shelf:
-    """Every page of what a member lists; a cursor that comes twice, or after too many pages, ends it."""
-    items: list[bytes] = []
+    """Every page of what a member lists; a cursor that comes twice, or after too many pages, ends it.
+
+    Of two things with one name the first is there: the other could not be asked for, and cursors go by names.
+    """
+    items: dict[str, Item] = {}
     seen: set[str | None] = {None}
-    page = await asker.ask(member, method, None)
+    cursor: str | None = None
     good_for, is_public = inf, True
     for _ in range(limits.LIST_PAGES):
-        items += page.items
+        page = await asker.ask(member, method, cursor)
         good_for, is_public = min(good_for, page.good_for), is_public and page.is_public
-        if page.cursor in seen:
+        for item in filter(None, (_item(member, KIND_OF[method], text) for text in page.items)):
+            items.setdefault(item.shown, item)
+        cursor = page.cursor
+        if cursor in seen:
             break
-        seen.add(page.cursor)
-        page = await asker.ask(member, method, page.cursor)
+        seen.add(cursor)
     if member.spec.ttl is not None:
         good_for = member.spec.ttl
-    shown = (_item(member, KIND_OF[method], text) for text in items)
-    return Shelf([item for item in shown if item is not None], now() + good_for if good_for > 0 else 0.0, is_public)
+    return Shelf(list(items.values()), now() + good_for if good_for > 0 else 0.0, is_public)
 
 
 def _item(member: "Member", kind: str, text: bytes) -> Item | None:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from isthmus import limits
 from isthmus.engine.gateway import PROBE
-from isthmus.engine.member import Member, Spec, within_deadlines
+from isthmus.engine.member import Ends, Member, Spec, within_deadlines
 from isthmus.engine.settings import Settings
 from isthmus.engine.sharing import Box
 from isthmus.engine.tasks import Tasks
 from isthmus.errors import BackFault, Fault, FrontFault
 from isthmus.many.catalog import KIND_OF, Catalog, Page, Whole, read_page, untold
-from isthmus.many.listing import MISSING_KEY, Pages
+from isthmus.many.listing import MISSING_KEY, Pages, read_cursor
 from isthmus.many.ports import RoutedPort
 from isthmus.many.routes import ROUTED, Route, Routes, Wanted, wanted
 from isthmus.protocol import edits
@@ -51,9 +51,18 @@ class Many:
     Args:
         specs: the servers, in the order of the configuration.
         settings: the name, the limits of the front, and whether its clients are local.
+        stray, died: as for `engine.gateway.Gateway`, where there is one server.
     """
 
-    def __init__(self, specs: Sequence[Spec], settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        specs: Sequence[Spec],
+        settings: Settings | None = None,
+        *,
+        stray: Callable[[Envelope], None] | None = None,
+        died: Callable[[str], None] | None = None,
+    ) -> None:
+        self._ends = Ends(stray, died) if len(specs) == 1 else Ends()
         self.settings = settings or Settings()
         self.limits = self.settings.limits
         self.tasks = Tasks()
@@ -148,8 +157,14 @@ class Many:
 
     def _enter(self, spec: Spec, others: Sequence[Member]) -> Member:
         main = next((each for each in others if each.name == spec.beside), None) if spec.beside is not None else None
-        is_local = self.settings.is_local
-        return Member(spec, is_local=is_local, turned=self._turned, changed=self.catalog.changed, main=main)
+        return Member(
+            spec,
+            is_local=self.settings.is_local,
+            turned=self._turned,
+            changed=self.catalog.changed,
+            main=main,
+            ends=self._ends,
+        )
 
     async def _retire(self, member: Member) -> None:
         """End a member that is configured no more, when its calls in flight have ended."""
@@ -300,7 +315,7 @@ class Many:
         level = string(request.meta.get(LOG_LEVEL_KEY))
         if whole.missing and level in _WARNED:
             port.notify(warning(whole))
-        cursor = string(request.params.get("cursor"))
+        cursor = read_cursor(request.params.get("cursor"))
         return self.pages.answer(request.envelope.id, whole, cursor, self.now(), is_modern=True)
 
     async def _discover(self, asker: "ModernAsker") -> dict[str, Any]:

@@ -17,7 +17,7 @@ from isthmus.errors import FrontFault
 from isthmus.many.catalog import ITEM_COST, Missing, Shelf, Whole
 from isthmus.protocol.names import SERVER_INFO_KEY
 from isthmus.protocol.parking import NONCE_BYTES, Seal
-from isthmus.wire.codec import encode
+from isthmus.wire.codec import encode, string
 from isthmus.wire.envelope import INVALID_PARAMS
 
 MISSING_KEY: Final = "isthmus/unavailable"
@@ -96,6 +96,11 @@ class Pages:
         if self._seal is None:
             self._seal = Seal(secrets.token_bytes(32))
         return self._seal
+
+
+def read_cursor(raw: Raw | None) -> str | None:
+    """The cursor that a request names, None for none; what is no string is no cursor of ours."""
+    return None if raw is None or bytes(raw) == b"null" else string(raw) or ""
 
 
 def missing_of(missing: list[Missing]) -> dict[str, str]:

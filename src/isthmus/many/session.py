@@ -17,6 +17,7 @@ from isthmus.engine.sharing import Box
 from isthmus.errors import BackUnavailable, Fault, FrontFault
 from isthmus.many.catalog import KIND_OF, Page, read_page, untold
 from isthmus.many.gateway import copy_of, no_one_server, result_of, warning
+from isthmus.many.listing import read_cursor
 from isthmus.many.routes import ROUTED, Route, wanted
 from isthmus.protocol import edits
 from isthmus.protocol.correlate import Correlator
@@ -321,8 +322,8 @@ class ManySession:
         whole = await many.catalog.whole(envelope.method, self, many.routes)
         if whole.missing and self._level is not None and self._wants_warnings():
             port.notify(warning(whole))
-        cursor = edits.param(envelope, "cursor")
-        port.answer(many.pages.answer(envelope.id, whole, string(cursor), many.now(), is_modern=False), 200)
+        cursor = read_cursor(edits.param(envelope, "cursor"))
+        port.answer(many.pages.answer(envelope.id, whole, cursor, many.now(), is_modern=False), 200)
 
     async def _set_level(self, envelope: Envelope) -> None:
         level = string(edits.param(envelope, "level"))
