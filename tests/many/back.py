@@ -19,6 +19,7 @@ TOOLS = int(os.environ.get("TOOLS", "0"))
 META = "io.modelcontextprotocol/"
 MODERN = ERA == "modern"
 lock = threading.Lock()
+CURSORS = os.environ.get("CURSORS", "")
 REFUSE = int(os.environ.get("REFUSE", "0"))
 asked: dict[Any, Any] = {}
 refused: list[Any] = []
@@ -72,7 +73,9 @@ def listed(message: Any) -> None:
         return
     key, items = lists()[message["method"]]
     at = int((message.get("params") or {}).get("cursor", "0"))
-    more = {"nextCursor": str(at + PAGE)} if at + PAGE < len(items) else {}
+    more = {"nextCursor": str(at + PAGE)} if at + PAGE < len(items) or CURSORS == "endless" else {}
+    if CURSORS == "circle" and not more:
+        more = {"nextCursor": "0"}
     fresh = {"ttlMs": TTL, "cacheScope": SCOPE} if MODERN else {}
     result(message, **{key: items[at : at + PAGE]}, **more, **fresh)
 
@@ -194,7 +197,7 @@ def take(message: Any) -> None:
             said = json.dumps([NAME, message.get("result")])
             result(waiting, content=[{"type": "text", "text": said}])
     elif "id" in message:
-        known = METHODS | (NEW if MODERN else LEGACY)
+        known: dict[str, Any] = METHODS | (NEW if MODERN else LEGACY)
         handler = known.get(message["method"])
         if handler is None:
             error(message, -32601, f"Method not found: {message['method']}")

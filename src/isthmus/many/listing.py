@@ -103,6 +103,11 @@ def read_cursor(raw: Raw | None) -> str | None:
     return None if raw is None or bytes(raw) == b"null" else string(raw) or ""
 
 
+def read_cursor(raw: Raw | bytes | None) -> str | None:
+    """The cursor that a request names, None for none; what is no string is no cursor of ours."""
+    return None if raw is None or bytes(raw) == b"null" else string(raw) or ""
+
+
 def missing_of(missing: list[Missing]) -> dict[str, str]:
     """What is said of the servers that took no part, by name."""
     return {each.name: each.why for each in missing}

@@ -1,0 +1,173 @@
+"""Pages both ways: the backs' cursors are followed, and ours are opaque and sealed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isthmus import limits
+from isthmus.many.gateway import Many
+from tests.engine.clients import LegacyClient, ModernClient, run
+from tests.many.servers import LISTS, OWN_TOOLS, client_of, heard, many, prefixed, shown, spec
+
+ERAS = ["legacy", "modern"]
+WHOLE = prefixed(OWN_TOOLS, "a", "b")
+
+
+async def pages(client: LegacyClient | ModernClient, method: str = "tools/list") -> list[Any]:
+    """Every page, by our cursors."""
+    got = [await client.request(1, method).result()]
+    while "nextCursor" in got[-1]:
+        got.append(await client.request(1, method, cursor=got[-1]["nextCursor"]).result())
+        assert len(got) < 100
+    return got
+
+
+@pytest.mark.parametrize("client", ERAS)
+@pytest.mark.parametrize("isolation", ["session", "request"])
+def test_the_cursors_of_backs_are_followed(client: str, isolation: Any, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        specs = [spec("legacy", "a", log, PAGE=1, isolation=isolation), spec("modern", "b", log, PAGE=2)]
+        async with many(*specs) as made:
+            one = await client_of(made, client)
+            (page,) = await pages(one)
+            assert shown(page) == WHOLE
+            assert shown(await one.request(1, "resources/list").result(), "resources/list")[:2] == [
+                "note://a/here",
+                "https://example.com/a",
+            ]
+            assert len(heard(log, "b", "tools/list")) == 3
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_cursors_that_go_round_in_a_circle_end(era: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec(era, "a", log, PAGE=3, CURSORS="circle"), spec("modern", "b", log)) as made:
+            result = await (await client_of(made, era)).request(1, "tools/list").result()
+            assert shown(result) == WHOLE  # nothing twice
+            assert len(heard(log, "a", "tools/list")) == 3  # the first, 3, 0
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_a_list_has_so_many_pages_at_most(era: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LIST_PAGES", 4)
+
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec(era, "a", log, PAGE=1, CURSORS="endless"), spec("modern", "b", log)) as made:
+            result = await (await client_of(made, era)).request(1, "tools/list").result()
+            assert shown(result) == [*prefixed(OWN_TOOLS[:4], "a"), *prefixed(OWN_TOOLS, "b")]
+            assert len(heard(log, "a", "tools/list")) == 4
+
+    run(scenario)
+
+
+def test_a_hundred_pages_are_followed(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("modern", "a", log, PAGE=1, TOOLS=200), spec("modern", "b", log)) as made:
+            result = await ModernClient(made).request(1, "tools/list").result()
+            assert len(shown(result)) == limits.LIST_PAGES + len(OWN_TOOLS)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+@pytest.mark.parametrize("method", LISTS)
+def test_a_list_that_is_longer_than_a_page_has_several(
+    client: str, method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("legacy", "a", log), spec("modern", "b", log, TTL=60_000, SCOPE="public")) as made:
+            one = await client_of(made, client)
+            (whole,) = await pages(one, method)
+            monkeypatch.setattr(limits, "PAGE_ITEMS", 1)
+            made.catalog.reordered()
+            got = await pages(one, method)
+            key, _ = LISTS[method]
+            assert [item for page in got for item in page[key]] == whole[key]
+            assert all(len(page[key]) == 1 for page in got)
+            if client == "modern":
+                assert {page["cacheScope"] for page in got} == {"private"}
+
+    run(scenario)
+
+
+def test_a_page_has_so_many_bytes_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PAGE_BYTES", 400)
+
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("modern", "a", log), spec("modern", "b", log)) as made:
+            got = await pages(ModernClient(made))
+            assert [tool for page in got for tool in shown(page)] == WHOLE
+            assert all(len(page["tools"]) == 1 or len(json.dumps(page["tools"])) <= 450 for page in got)
+            assert len(got) > 2
+
+    run(scenario)
+
+
+async def cursor_of(made: Many, client: LegacyClient | ModernClient, method: str = "tools/list") -> str:
+    result = await client.request(1, method).result()
+    assert isinstance(result["nextCursor"], str)
+    return result["nextCursor"]
+
+
+@pytest.mark.parametrize("client", ERAS)
+def test_a_cursor_that_is_none_of_ours_is_refused(client: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PAGE_ITEMS", 2)
+
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("modern", "a", log), spec("modern", "b", log)) as made, many() as other:
+            one = await client_of(made, client)
+            cursor = await cursor_of(made, one)
+            assert not {"a_link", "link", "tools"} & set(cursor.split("/")) and "link" not in cursor
+            changed = cursor[:-2] + ("A" if cursor[-2] != "A" else "B") + cursor[-1]
+            others = other.pages._close("tools", "a", "a_link")
+            for forged in (changed, cursor[:-4], others, "2", "", "\u2028", 42, {"at": 2}, ["x"]):
+                error = await one.request(2, "tools/list", cursor=forged).error()
+                assert error["code"] == -32602, (forged, error)
+                assert error["message"] == "This cursor is none of this server's. List again without one."
+            error = await one.request(2, "prompts/list", cursor=cursor).error()
+            assert error["code"] == -32602 and "List again without one" in error["message"]
+            assert len(shown(await one.request(3, "tools/list", cursor=cursor).result())) == 2
+            assert len(shown(await one.request(4, "tools/list", cursor=None).result())) == 2
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+def test_a_cursor_outlives_a_reload_that_keeps_its_place(
+    client: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "PAGE_ITEMS", 8)
+
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        a, b, c = [spec("modern", each, log) for each in "abc"]
+        async with many(a, b) as made:
+            one = await client_of(made, client)
+            cursor = await cursor_of(made, one)  # after b_link
+            made.reload([a, b, c])
+            rest = await one.request(2, "tools/list", cursor=cursor).result()
+            assert shown(rest) == [*prefixed(OWN_TOOLS[2:], "b"), *prefixed(OWN_TOOLS[:4], "c")]
+            made.reload([c, b])
+            rest = await one.request(3, "tools/list", cursor=cursor).result()
+            assert shown(rest) == prefixed(OWN_TOOLS[2:], "b")
+            made.reload([c, a])
+            error = await one.request(4, "tools/list", cursor=cursor).error()
+            assert error == {
+                "code": -32602,
+                "message": "The list has changed since this cursor was given. List again without one.",
+            }
+
+    run(scenario)
