@@ -262,11 +262,6 @@ class Catalog:
         for key in [key for key in self._fetching if is_over(key)]:
             del self._fetching[key]  # what it brings is still given to those who wait, and not kept
 
-    def _forget(self, is_over: Callable[[_Key], bool]) -> None:
-        self._shelves.forget(is_over)
-        for key in [key for key in self._fetching if is_over(key)]:
-            del self._fetching[key]  # what it brings is still given to those who wait, and not kept
-
     def _refresh(self, kinds: Sequence[str]) -> None:
         self._changes += 1
         self._wholes.forget(lambda key: key[0] in kinds)

@@ -98,11 +98,6 @@ class Pages:
         return self._seal
 
 
-def read_cursor(raw: Raw | None) -> str | None:
-    """The cursor that a request names, None for none; what is no string is no cursor of ours."""
-    return None if raw is None or bytes(raw) == b"null" else string(raw) or ""
-
-
 def read_cursor(raw: Raw | bytes | None) -> str | None:
     """The cursor that a request names, None for none; what is no string is no cursor of ours."""
     return None if raw is None or bytes(raw) == b"null" else string(raw) or ""

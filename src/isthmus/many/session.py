@@ -18,7 +18,6 @@ from isthmus.errors import BackUnavailable, Fault, FrontFault
 from isthmus.many.catalog import KIND_OF, Page, read_page, untold
 from isthmus.many.gateway import copy_of, no_one_server, result_of, warning
 from isthmus.many.listing import read_cursor
-from isthmus.many.listing import read_cursor
 from isthmus.many.routes import ROUTED, Route, wanted
 from isthmus.protocol import edits
 from isthmus.protocol.correlate import Correlator
