@@ -79,7 +79,9 @@ class Replay:
     async def notify(self, envelope: Envelope, version: str) -> None:
         """What was said after a notification went to no call, so in this era to nobody."""
 
-    async def open_session(self, envelope: Envelope, strays: Strays) -> tuple[Session, bytes]:
+    async def open_session(
+        self, envelope: Envelope, strays: Strays, headers: Mapping[str, str] | None = None
+    ) -> tuple[Session, bytes]:
         cue = self._recording.take(envelope, Era.LEGACY)
         if cue is None:
             raise Fault(self._recording.explain(envelope, Era.LEGACY))

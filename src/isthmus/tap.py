@@ -124,12 +124,15 @@ class RecordedRelay:
         self._recorder.note("front", "in", close_object(envelope.members))
         await self._relay.notify(envelope, version)
 
-    async def open_session(self, envelope: Envelope, strays: Strays) -> tuple[Session, bytes]:
+    async def open_session(
+        self, envelope: Envelope, strays: Strays, headers: Mapping[str, str] | None = None
+    ) -> tuple[Session, bytes]:
         call, number = next(self._recorder.calls), next(self._recorder.sessions)
+        to = _Strays(strays, self._recorder, number)
         where = {"call": call, "session": number}
         self._recorder.note("front", "in", close_object(envelope.members), **where)
         try:
-            session, answer = await self._relay.open_session(envelope, _Strays(strays, self._recorder, number))
+            session, answer = await self._relay.open_session(envelope, to, headers)
         except Fault as fault:
             self._recorder.note("front", "out", error_message(envelope.id, fault.code, fault.why, fault.data), **where)
             raise

@@ -130,8 +130,15 @@ class Relay(Protocol):
     async def notify(self, envelope: Envelope, version: str) -> None:
         """Take a modern client's notification to the back."""
 
-    async def open_session(self, envelope: Envelope, strays: Strays) -> tuple[Session, bytes]:
+    async def open_session(
+        self, envelope: Envelope, strays: Strays, headers: Mapping[str, str] | None = None
+    ) -> tuple[Session, bytes]:
         """A session for a legacy client, and the answer to its `initialize`.
+
+        Args:
+            envelope: its `initialize`.
+            strays: where messages go that belong to no request of it.
+            headers: of the HTTP request that opened the session; those that are forwarded go on with all its requests.
 
         Raises:
             Fault: the back can't be opened, or refused.

@@ -39,7 +39,7 @@ def test_a_command() -> None:
     spec = one({"command": "uvx", "args": ["a", "${KEY}"], "env": {"A": "${KEY}!", "N": 3, "F": 0.5}, "type": "stdio"})
     assert spec.target == Launch("one", ("uvx", "a", "k"), {"A": "k!", "N": "3", "F": "0.5"}, None)
     assert spec.face.is_plain
-    assert (spec.ttl, spec.deadline, spec.required, spec.forward_headers) == (None, LISTING, False, ())
+    assert (spec.ttl, spec.deadline, spec.required, spec.settings.forward_headers) == (None, LISTING, False, ())
     assert spec.settings.limits == Limits()
 
 
@@ -98,7 +98,7 @@ def test_our_own_settings() -> None:
     spec = one({**HTTP, "isthmus": own}, name="gate", longest=50)
     assert spec.face.prefix == "p"
     assert spec.face.longest == 50
-    assert (spec.ttl, spec.deadline, spec.required, spec.forward_headers) == (0, 2.5, True, ("x-trace",))
+    assert (spec.ttl, spec.deadline, spec.required, spec.settings.forward_headers) == (0, 2.5, True, ("x-trace",))
     assert spec.settings.name == "gate"
     assert spec.settings.isolation == "request"
     assert spec.settings.keeps_identity
@@ -107,7 +107,7 @@ def test_our_own_settings() -> None:
 
 def test_defaults_for_all_servers() -> None:
     top = {
-        "isolation": "shared",
+        "isolation": "request",
         "deadline": 1,
         "limits": {"call": 9, "result": 10, "body": 11},
         "forward_headers": ["A"],
@@ -118,8 +118,8 @@ def test_defaults_for_all_servers() -> None:
     assert (a.deadline, b.deadline) == (2, 1)
     assert a.settings.limits == Limits(call=8, result=10, body=11)
     assert b.settings.limits == found.settings.limits == Limits(call=9, result=10, body=11)
-    assert (a.settings.isolation, found.settings.isolation) == ("shared", "shared")
-    assert (a.forward_headers, b.forward_headers) == (("a",), ())
+    assert (a.settings.isolation, found.settings.isolation) == ("request", "request")
+    assert (a.settings.forward_headers, b.settings.forward_headers) == (("a",), ())
 
 
 def test_timeout_is_milliseconds_as_in_fastmcp_and_limits_win() -> None:

@@ -94,7 +94,9 @@ class EchoRelay(Echo):
         """A modern notification."""
         self.told.append(envelope.method)
 
-    async def open_session(self, envelope: Envelope, strays: Strays) -> tuple[Session, bytes]:
+    async def open_session(
+        self, envelope: Envelope, strays: Strays, headers: Mapping[str, str] | None = None
+    ) -> tuple[Session, bytes]:
         """A legacy session, in the revision that the client wants."""
         if self.refusal is not None:
             raise self.refusal

@@ -119,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument("--header", action="append", default=[], metavar="'K: V'", help="sent to a URL")
         each.add_argument("--env", action="append", default=[], metavar="K=V", help="given to a command")
         each.add_argument("--cwd", help="where a command starts")
+        each.add_argument("--insecure", action="store_true", help="send --header credentials to an http:// URL too")
     replay = commands.add_parser("replay", help="serve what run --record recorded", formatter_class=style)
     replay.add_argument("target", metavar="FILE")
     for each in (run, replay):
@@ -327,11 +328,14 @@ def _target(arguments: argparse.Namespace, target: str | list[str]) -> "Target":
 
         refuse_options(arguments)
         return as_command(str(target))
-    from isthmus.transports.target import read_target
+    from isthmus.transports.target import read_target, refuse_exposed
 
     headers = [_pair(each, ":", "--header 'K: V'") for each in arguments.header]
     env = dict(_pair(each, "=", "--env K=V") for each in arguments.env)
-    return read_target(target, headers=headers, env=env, cwd=arguments.cwd)
+    found = read_target(target, headers=headers, env=env, cwd=arguments.cwd)
+    if not arguments.insecure:
+        refuse_exposed(found, (), "--insecure")
+    return found
 
 
 def _limits(arguments: argparse.Namespace) -> Limits:

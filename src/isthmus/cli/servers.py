@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from isthmus.transports.launch import Launch
 
 _SUFFIXES: Final = (".json", ".jsonc")
-_NOT_FOR_FILES: Final = ("header", "env", "cwd", "isolation", "warm", "timeout", "record")
+_NOT_FOR_FILES: Final = ("header", "env", "cwd", "isolation", "warm", "timeout", "record", "insecure")
 """Options of `run` that are said of each server in the file, or make sense for a single one alone."""
 
 
@@ -67,7 +67,7 @@ def refuse_options(arguments: argparse.Namespace) -> None:
         ConfigError: one of these options was given.
     """
     for option in _NOT_FOR_FILES:
-        if getattr(arguments, option, None) not in (None, []):
+        if getattr(arguments, option, None) not in (None, [], False):
             raise ConfigError(f"--{option} is not for a file of servers: say it of each server there. See the docs.")
 
 

@@ -112,6 +112,7 @@ OWN: Final = Record(
         "tools": Key(TOOLS, "which of its tools clients see, and how", expands=True),
         "prompts": Key(PROMPTS, "the same for prompts"),
         "resources": Key(RESOURCES, "the same for resources and templates, by URI"),
+        "insecure": Key(Flag(), "whether credentials may go to an `http://` URL of another machine; default false"),
         "identity": Key(
             Flag(), "whether clients see the server's own name and version; for a single server; default false"
         ),

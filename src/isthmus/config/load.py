@@ -19,6 +19,7 @@ from isthmus.errors import ConfigError
 from isthmus.limits import CONFIG_BYTES, NAME_LONGEST, Limits
 from isthmus.routing.face import Face
 from isthmus.routing.namespace import clash, fault_of, prefix_of
+from isthmus.transports.target import Target, refuse_exposed
 
 _log: Final = logging.getLogger("isthmus.config")
 _EDITORS: Final = (".vscode", ".cursor")
@@ -224,11 +225,27 @@ def _spec(name: str, server: Server, settings: Settings, face: Face, variables: 
             limits=_limits(own, server.node.value.get("timeout")),
             isolation=_plain(own, "isolation", "session"),
             keeps_identity=_plain(own, "identity", False),
+            forward_headers=_forwarded(name, server, target),
         ),
         face=face,
-        forward_headers=forwarded(server.node, own.get("forward_headers")),
         **more,
     )
+
+
+def _forwarded(name: str, server: Server, target: Target) -> tuple[str, ...]:
+    """The headers of clients that go on to a server, which must not share one session among all clients then."""
+    node, isolation = server.own.get("forward_headers"), server.own.get("isolation")
+    names = forwarded(server.node, node)
+    if not _plain(server.own, "insecure", False):
+        try:
+            refuse_exposed(target, names, '"isthmus": {"insecure": true}')
+        except ConfigError as error:
+            raise server.node.value["url"].wrong(str(error)) from None
+    if names and isolation is not None and isolation.value == "shared":
+        raise isolation.wrong(
+            f"{name!r} has 'forward_headers', and 'shared' would send one client's to it for all. Write 'session'."
+        )
+    return names
 
 
 def _plain(own: Mapping[str, Node], key: str, default: Any = None) -> Any:

@@ -12,6 +12,7 @@ from isthmus.config.document import Node
 from isthmus.config.keys import TRANSPORTS
 from isthmus.config.variables import Variables, read_env_file
 from isthmus.errors import ConfigError
+from isthmus.protocol.forwarding import may_be_forwarded
 from isthmus.transports.launch import Launch
 from isthmus.transports.target import HttpTarget, Target, read_target
 
@@ -19,12 +20,6 @@ _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*\Z")
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+\Z")
 _URL: Final = re.compile(r"(?i)https?://|http\+unix://|unix:")
-_UNFORWARDED: Final = re.compile(
-    "connection|content-(?:length|type)|host|accept|accept-encoding|keep-alive|te|trailer|transfer-encoding|upgrade"
-    "|mcp-(?:session-id|protocol-version|method|name)|last-event-id",
-    re.IGNORECASE,
-)
-"""Headers that belong to one connection or message: a proxy that forwarded them would break both."""
 
 
 def target_of(name: str, node: Node, variables: Variables) -> Target:
@@ -65,7 +60,7 @@ def forwarded(server: Node, names: Node | None) -> tuple[str, ...]:
     if names is None:
         return ()
     for each in names.value:
-        if _UNFORWARDED.fullmatch(each.value):
+        if not may_be_forwarded(each.value):
             raise each.wrong(f"The header {each.value!r} belongs to one connection or message. Leave it out.")
     if "url" in server.value:
         return tuple(each.value.lower() for each in names.value)

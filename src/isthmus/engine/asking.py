@@ -151,10 +151,12 @@ class AskingSession:
         client: what the client said of itself.
         strays: where messages go that belong to no call.
         discovered: the opened result of the back's `server/discover`.
+        forwarded: lines of the client's headers for every request.
     """
 
-    def __init__(self, back: "Back", client: Client, strays: Strays, discovered: Members) -> None:
+    def __init__(self, back: "Back", client: Client, strays: Strays, discovered: Members, forwarded: bytes) -> None:
         self._back = back
+        self._forwarded = forwarded
         self._client = client
         self.version = client.version
         self._calls: dict[int | str, AskedCall] = {}
@@ -162,7 +164,7 @@ class AskingSession:
         self._level = legacy_front.LEVEL_UNSAID
         offers = decode(discovered["capabilities"]) if "capabilities" in discovered else {}
         self._is_logging = isinstance(offers, dict) and "logging" in offers
-        self._listening = Listening(back, legacy_front.meta_of(client), strays, offers)
+        self._listening = Listening(back, legacy_front.meta_of(client), strays, offers, forwarded)
         self._own: dict[str, Callable[[Envelope], Awaitable[None]]] = {
             "ping": self._ping,
             "logging/setLevel": self._set_level,
@@ -244,6 +246,7 @@ class AskingSession:
     async def _call(self, key: int | str, envelope: Envelope, port: Port) -> None:
         back = self._back
         request = legacy_front.modern_request(envelope, self._client, self._level if self._is_logging else None)
+        request.forwarded = self._forwarded
         call = self._calls[key] = AskedCall(back, request, port, self.version)
         call.task = asyncio.current_task()
         now = back.deadlines.now()
@@ -344,27 +347,31 @@ class AskingSession:
         asked.out.clear()
 
 
-async def open_session(back: "Back", initialize: Envelope, strays: Strays) -> tuple[AskingSession, bytes]:
+async def open_session(
+    back: "Back", initialize: Envelope, strays: Strays, forwarded: bytes
+) -> tuple[AskingSession, bytes]:
     """A legacy client's session with a modern back, and the answer to its `initialize`.
+
+    `forwarded`: lines of the client's headers, which go on to the back with every request.
 
     Raises:
         Fault: the back can't be asked what it is.
     """
     client = legacy_front.read_client(initialize)
-    discovered = await _discover(back, client)
+    discovered = await _discover(back, client, forwarded)
     info = back.server_info.raw if back.server_info is not None else None
     result = legacy_front.initialize_result(discovered, client, info)
-    session = AskingSession(back, client, strays, discovered)
+    session = AskingSession(back, client, strays, discovered, forwarded)
     return session, one_line(result_message(initialize.id or b"null", result))
 
 
-async def _discover(back: "Back", client: Client) -> Members:
+async def _discover(back: "Back", client: Client, forwarded: bytes) -> Members:
     """The opened result of the back's `server/discover`, in the name of a client.
 
     Raises:
         Fault: there is none.
     """
-    answer = await back.discover(legacy_front.meta_of(client))
+    answer = await back.discover(legacy_front.meta_of(client), forwarded)
     result = open_object(answer.members["result"]) if "result" in answer.members else None
     if result is None:
         error: Any = decode(answer.members["error"]) if "error" in answer.members else {}

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw
@@ -15,6 +16,7 @@ from isthmus.errors import BackFault, BackUnavailable, Fault, WrongEra
 from isthmus.limits import HEADS_REMEMBERED, LIST_PAGES, MIRRORED_TOOLS, PROBE
 from isthmus.protocol import edits
 from isthmus.protocol.correlate import Correlator
+from isthmus.protocol.forwarding import forwarded_lines
 from isthmus.protocol.judge import ModernRequest, make_modern
 from isthmus.protocol.methods import row_of
 from isthmus.protocol.names import CAPABILITIES_KEY, CLIENT_INFO_KEY, MODERN_CODES, VERSION_KEY
@@ -84,6 +86,10 @@ class Back:
         self.is_sse = False
         """Whether the back is known to have only HTTP+SSE."""
         self._may_be_sse = False
+        self.forwards = isinstance(target, HttpTarget) and settings.forward_headers != ()
+        """Whether headers of clients go on to the back."""
+        self._forwarded_names = settings.forward_headers
+        self._own_names = {name.lower() for name, _ in target.headers} if isinstance(target, HttpTarget) else set()
         self._probing = asyncio.Lock()
         self._discovered: tuple[float, bytes] | None = None
         self._lines: dict[tuple[str, str, str | None], bytes] = {}
@@ -102,10 +108,10 @@ class Back:
             return target.connect
         return lambda listener: Process.start(target, self.limits, self._watchdog, listener)
 
-    async def _open_stream(self, listener: Listener) -> Channel:
+    async def _open_stream(self, listener: Listener, forwarded: bytes = b"") -> Channel:
         """An HTTP+SSE stream of the back; that it has one is remembered."""
         assert self.client is not None
-        channel = await sse_back.connect(self.client, self.name, self.limits, listener, self.tasks.start)
+        channel = await sse_back.connect(self.client, self.name, self.limits, listener, self.tasks.start, forwarded)
         self.is_sse, self.is_modern = True, False
         return channel
 
@@ -115,6 +121,12 @@ class Back:
             self.client = client(self.client)
         elif self._opener is not None:
             self._opener.connect = connect(self._opener.connect)
+
+    def forwarded(self, headers: Mapping[str, str] | None) -> bytes:
+        """The lines of a client's headers that go on to the back; none where its transport has no headers."""
+        if headers is None or not self.forwards:
+            return b""
+        return forwarded_lines(headers, self._forwarded_names, self._own_names)
 
     def changed(self, kind: str | None) -> None:
         """What a legacy session lists may be other than before."""
@@ -176,7 +188,7 @@ class Back:
             async with self._probing:
                 if self.is_modern is None:
                     call, text = self._discover(_client_meta(request))
-                    lines = self.header_lines(request.version, "server/discover")
+                    lines = self.header_lines(request.version, "server/discover") + request.forwarded
                     self.is_modern = await probe_http(self.client, self.name, call, text, lines)
         if self.is_modern is False:
             raise WrongEra(f"{self.name} speaks only revisions before 2026-07-28. Open it with initialize.")
@@ -218,7 +230,8 @@ class Back:
             params = {"_meta": _client_meta(request)} | ({"cursor": cursor} if cursor is not None else {})
             text = request_message(str(call.id).encode(), "tools/list", params)
             assert self.client is not None
-            await post_modern(self.client, self.name, call, text, self.header_lines(request.version, "tools/list"))
+            lines = self.header_lines(request.version, "tools/list") + request.forwarded
+            await post_modern(self.client, self.name, call, text, lines)
             if call.answer is None or "result" not in call.answer.members:
                 return
             self.learn_tools(call.answer)
@@ -227,11 +240,12 @@ class Back:
             if cursor is None:
                 return
 
-    async def discover(self, meta: dict[str, Raw]) -> Envelope:
+    async def discover(self, meta: dict[str, Raw], forwarded: bytes = b"") -> Envelope:
         """The back's answer to `server/discover`; a public one is good for everybody as long as the back says.
 
         Args:
             meta: the `_meta` of the request.
+            forwarded: lines of the client's headers.
 
         Raises:
             WrongEra: the back is legacy.
@@ -240,13 +254,14 @@ class Back:
         if self._discovered is not None and self.deadlines.now() < self._discovered[0]:
             return parse_own(self._discovered[1])
         request = make_modern("server/discover", meta)
+        request.forwarded = forwarded
         call = Collect(self.ids.mint(), request.row)
         async with asyncio.timeout(self.limits.call):
             if self.client is None:
                 await self.channels().call(call, request, self.probe_of(request))
             else:
                 await self.need_modern(request)
-                lines = self.header_lines(request.version, "server/discover")
+                lines = self.header_lines(request.version, "server/discover") + forwarded
                 await post_modern(self.client, self.name, call, request.write(call.id), lines)
         if call.answer is None:
             raise BackFault(f"{self.name} gave no answer to server/discover. Try again.")
@@ -260,19 +275,25 @@ class Back:
         call = Collect(self.ids.mint(), row_of("server/discover"))
         return call, request_message(str(call.id).encode(), "server/discover", {"_meta": meta})
 
-    def new_session(self, owner: SessionOwner) -> BackSession:
-        """A session with the back, not yet opened."""
+    def new_session(self, owner: SessionOwner, forwarded: bytes) -> BackSession:
+        """A session with the back, not yet opened; `forwarded`: lines of its client's headers for every request."""
         if self.client is not None and not self.is_sse:
-            return HttpSession(self.client, self.name, owner, self.tasks.start)
+            return HttpSession(self.client, self.name, owner, self.tasks.start, forwarded)
         assert self._opener is not None
-        return ChannelSession(self._opener, owner)
+        return ChannelSession(self._opener, owner, self._connect_with(forwarded))
 
-    def older_session(self, owner: SessionOwner) -> BackSession | None:
+    def older_session(self, owner: SessionOwner, forwarded: bytes) -> BackSession | None:
         """A session over HTTP+SSE, not yet opened; None where the target is said to be something else."""
-        return ChannelSession(self._opener, owner) if self._may_be_sse and self._opener is not None else None
+        if not self._may_be_sse or self._opener is None:
+            return None
+        return ChannelSession(self._opener, owner, self._connect_with(forwarded))
 
-    async def refused_initialize(self, answer: Envelope | None) -> Fault:
-        """What to tell a legacy client whose `initialize` the back refused."""
+    def _connect_with(self, forwarded: bytes) -> Connect | None:
+        """What opens a channel for a client whose headers go on; None where that is the usual way."""
+        return partial(self._open_stream, forwarded=forwarded) if forwarded else None
+
+    async def refused_initialize(self, answer: Envelope | None, forwarded: bytes) -> Fault:
+        """What to tell a legacy client whose `initialize` the back refused; `forwarded`: lines of its headers."""
         if answer is None:
             return BackUnavailable(f"{self.name} did not answer initialize. Is it an MCP server?")
         self.has_answered = True
@@ -281,14 +302,14 @@ class Back:
         except RecursionError:
             error = None
         said = error.get("message") if isinstance(error, dict) else None
-        if await self._is_only_modern(error_code(answer)):
+        if await self._is_only_modern(error_code(answer), forwarded):
             return WrongEra(
                 f"{self.name} speaks only 2026-07-28 and later, not initialize. It says: {said}", data=error
             )
         code, data = error_code(answer), error.get("data") if isinstance(error, dict) else None
         return BackFault(f"{said}", code=code or INTERNAL_ERROR, data=data)
 
-    async def _is_only_modern(self, code: int | None) -> bool:
+    async def _is_only_modern(self, code: int | None, forwarded: bytes) -> bool:
         """Whether the back that refused `initialize` with `code` is modern; it may have judged by the modern rules."""
         if code in MODERN_CODES or code == METHOD_NOT_FOUND:
             return True
@@ -299,9 +320,8 @@ class Back:
             async with asyncio.timeout(PROBE):
                 if self.client is None:
                     return await self.channels().is_spoken(call, text)
-                return await probe_http(
-                    self.client, self.name, call, text, self.header_lines(MODERN[-1], "server/discover")
-                )
+                lines = self.header_lines(MODERN[-1], "server/discover") + forwarded
+                return await probe_http(self.client, self.name, call, text, lines)
         except (Fault, TimeoutError):
             return False
 

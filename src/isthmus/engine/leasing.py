@@ -99,15 +99,16 @@ class LeasingSession:
         back: the back.
         pool: its sessions.
         strays: where messages go that belong to no request of the client.
+        forwarded: lines of the client's headers for every request.
     """
 
-    def __init__(self, back: "Back", pool: Pool[Opened], strays: Strays) -> None:
+    def __init__(self, back: "Back", pool: Pool[Opened], strays: Strays, forwarded: bytes) -> None:
         self.version = ASSUMED
         self.questions: Correlator[tuple[Opened, bytes, int | str]] = Correlator()
         self._back = back
         self._pool = pool
         self._strays = strays
-        self._key = Key("", b"{}")
+        self._key = Key("", b"{}", forwarded)
         self._fresh: Lease[Opened] | None = None
         self._companion: Lease[Opened] | None = None
         self._level: str | None = None
@@ -120,7 +121,7 @@ class LeasingSession:
         Raises:
             Fault: the back can't be opened, or refused.
         """
-        self._key = Key("", bytes(envelope.members.get("params", b"{}")))
+        self._key = self._key._replace(opening=bytes(envelope.members.get("params", b"{}")))
         lease = self._fresh = await self._lease("initialize")
         self.version = string(lease.session.initialized.get("protocolVersion")) or ASSUMED
         if self._pool.isolation == "shared":

@@ -44,10 +44,12 @@ class LegacySession:
     Args:
         back: the back.
         strays: where messages go that belong to no call.
+        forwarded: lines of the client's headers for every request.
     """
 
-    def __init__(self, back: "Back", strays: Strays) -> None:
+    def __init__(self, back: "Back", strays: Strays, forwarded: bytes = b"") -> None:
         self._back = back
+        self._forwarded = forwarded
         self._strays = strays
         self._calls: dict[int | str, LegacyCall] = {}
         self._questions: Correlator[Question] = Correlator()
@@ -246,7 +248,7 @@ class LegacySession:
             raise Fault("No initialize was sent; the session can't be opened.", code=INVALID_REQUEST, status=400)
         self._discard()
         call = OwnCall(self, "initialize")
-        self._there, self._is_lost = self._back.new_session(self), False
+        self._there, self._is_lost = self._back.new_session(self, self._forwarded), False
         there = self._there
         try:
             async with asyncio.timeout(self._back.limits.call):
@@ -256,7 +258,7 @@ class LegacySession:
                 except NotStreamable as refused:
                     there = await self._fall_back(there, call, text, refused)
                 if call.answer is None or "error" in call.answer.members:
-                    raise await self._back.refused_initialize(call.answer)
+                    raise await self._back.refused_initialize(call.answer, self._forwarded)
         except BaseException as error:
             self._discard()
             if isinstance(error, TimeoutError):
@@ -270,7 +272,7 @@ class LegacySession:
 
     async def _fall_back(self, there: BackSession, call: OwnCall, text: bytes, refused: NotStreamable) -> BackSession:
         """Open the back over HTTP+SSE; where it hasn't got that either, what it said first counts."""
-        older = self._back.older_session(self)
+        older = self._back.older_session(self, self._forwarded)
         if older is not None:
             self._there = older
             try:

@@ -68,10 +68,12 @@ class Listening:
         meta: the `_meta` of the client's requests.
         strays: where the changes go.
         offers: the back's capabilities.
+        forwarded: lines of the client's headers.
     """
 
-    def __init__(self, back: "Back", meta: dict[str, Raw], strays: Strays, offers: Any) -> None:
+    def __init__(self, back: "Back", meta: dict[str, Raw], strays: Strays, offers: Any, forwarded: bytes) -> None:
         self._back = back
+        self._forwarded = forwarded
         self._meta = meta
         self._strays = strays
         self._uris: list[str] = []
@@ -165,7 +167,7 @@ class Listening:
         if back.client is None:
             await back.channels().call(call, request, back.probe_of(request))
         else:
-            extra = back.header_lines(request.version, request.row.name)
+            extra = back.header_lines(request.version, request.row.name) + self._forwarded
             await post_modern(back.client, back.name, call, request.write(call.id), extra)
 
     def _request(self) -> ModernRequest:

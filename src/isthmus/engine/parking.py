@@ -5,6 +5,7 @@ machine in `protocol/exchange` says.
 """
 
 import asyncio
+import hashlib
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -37,6 +38,12 @@ if TYPE_CHECKING:
     from isthmus.engine.back import Back
     from isthmus.engine.sharing import Opened
     from isthmus.pool.pool import Lease
+
+
+def owner_of(request: ModernRequest) -> str:
+    """Whose call it is: who the front says it is, and what of its headers the back goes by."""
+    owner = request.principal or ""
+    return f"{owner} {hashlib.sha256(request.forwarded).hexdigest()}" if request.forwarded else owner
 
 
 class Visit:
@@ -114,7 +121,7 @@ class Parked:
         """The id of the call in its session."""
         self.task: str | None = None
         """The back's task that the call is run as, where it takes no other."""
-        self.principal = request.principal or ""
+        self.principal = owner_of(request)
         self.digest = ""
         """What the request asks for, once it is parked; every retry must ask for the same."""
         self.round = 0

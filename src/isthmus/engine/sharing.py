@@ -46,10 +46,11 @@ class Opened:
     is_open = False
     opened: "Callable[[], object] | None" = None
 
-    def __init__(self, back: "Back") -> None:
+    def __init__(self, back: "Back", forwarded: bytes) -> None:
         self.mint = Correlator[None]().mint
         """The next id for a request in this session."""
         self._back = back
+        self._forwarded = forwarded
         self.session = self._session()
         self.initialized: Members = {}
         self.level: str | None = None
@@ -82,7 +83,7 @@ class Opened:
         await self.session.notify(parse_own(notification_message(INITIALIZED)))
 
     def _session(self) -> LegacySession:
-        session = LegacySession(self._back, self)
+        session = LegacySession(self._back, self, self._forwarded)
         session.on_lost, session.on_missed = self._lost, self._announce
         return session
 
@@ -260,7 +261,7 @@ def make_pool(back: "Back", isolation: Isolation) -> Pool[Opened]:
     """
 
     async def connect(key: Key) -> Opened:
-        opened = Opened(back)
+        opened = Opened(back, key.forwarded)
         await opened.open(key.opening)
         back.has_answered = True
         return opened

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Raw
 
 from isthmus import limits
-from isthmus.engine.parking import Parked, Visit, modern_answer
+from isthmus.engine.parking import Parked, Visit, modern_answer, owner_of
 from isthmus.engine.passing import Passing, PassingCall
 from isthmus.engine.sharing import Box, Opened
 from isthmus.errors import Fault, FrontFault
@@ -95,7 +95,7 @@ class Visiting:
     # -- sessions ---------------------------------------------------------------------------------------------------
 
     async def _lease(self, request: ModernRequest, *, is_exclusive: bool) -> Lease[Opened]:
-        key = Key(request.principal or self._anonymous(), self._read(request)[1])
+        key = Key(request.principal or self._anonymous(), self._read(request)[1], request.forwarded)
         label = f"{request.row.name} {request.name or ''}".strip()
         return await self._pool.lease(key, label, is_exclusive=is_exclusive, wait=self._back.limits.call)
 
@@ -226,7 +226,7 @@ class Visiting:
         why = ""
         if ticket is None:
             why = "it was not made by this proxy, or was changed"
-        elif ticket.principal != (request.principal or ""):
+        elif ticket.principal != owner_of(request):
             why = "it belongs to somebody else"
         elif ticket.digest != digest(request.row.name, request.params):
             why = "it belongs to a request with another method or other parameters"

@@ -23,10 +23,12 @@ SINGLE: Final = "?"
 
 
 class Key(NamedTuple):
-    """Whose client it is, and what a back learns of it once: the parameters of `initialize`, as JSON."""
+    """Whose client it is, and what a back learns of it once: the parameters of `initialize`, as JSON, and the header
+    lines that go on to it with every request."""
 
     principal: str
     opening: bytes
+    forwarded: bytes = b""
 
     @property
     def is_single(self) -> bool:

@@ -35,10 +35,10 @@ class ModernRequest:
     """A modern request that passed: its envelope, and the opened objects it was judged by.
 
     `name` is what `Mcp-Name` mirrors, where the method has such a member. `principal` is who calls, as a digest, where
-    the front knows.
+    the front knows. `forwarded` are the lines of the client's own headers that go on to the back.
     """
 
-    __slots__ = ("envelope", "meta", "name", "params", "principal", "row", "version")
+    __slots__ = ("envelope", "forwarded", "meta", "name", "params", "principal", "row", "version")
 
     def __init__(
         self, envelope: Envelope, row: Method, params: Members, meta: Members, version: str, name: str | None
@@ -50,6 +50,7 @@ class ModernRequest:
         self.version = version
         self.name = name
         self.principal: str | None = None
+        self.forwarded = b""
 
     def write(self, id: int) -> bytes:
         """The request under another id, written from the members it was judged by."""

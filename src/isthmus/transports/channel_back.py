@@ -65,7 +65,7 @@ class Opener:
             raise BackUnavailable(f"{self.name} is not opened any more: the proxy is about to stop.")
         listener.began = now()
         self.running.add(listener)
-        return await self.connect(listener)
+        return await (listener.connect or self.connect)(listener)
 
     def crashed(self, began: float) -> None:
         """A channel of this back ended by itself."""
@@ -81,8 +81,10 @@ class Opener:
 class _Pipe:
     """One channel and the requests that wait for it."""
 
-    def __init__(self, opener: Opener) -> None:
+    def __init__(self, opener: Opener, connect: Connect | None = None) -> None:
         self._opener = opener
+        self.connect = connect
+        """What opens this channel, where that is not the opener's own way."""
         self._waiting: Correlator[_Waiting] = Correlator()
         self._channel: Channel | None = None
         self._stopping = False
@@ -179,10 +181,11 @@ class ChannelSession(_Pipe):
     Args:
         opener: opens channels to the back.
         owner: who gets what the back says outside a call.
+        connect: opens this channel, where that is not the opener's own way.
     """
 
-    def __init__(self, opener: Opener, owner: SessionOwner) -> None:
-        super().__init__(opener)
+    def __init__(self, opener: Opener, owner: SessionOwner, connect: Connect | None = None) -> None:
+        super().__init__(opener, connect)
         self._owner = owner
 
     async def initialize(self, call: Call, text: bytes) -> None:

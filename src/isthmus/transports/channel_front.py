@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -118,12 +118,18 @@ class ChannelFront:
         relay: what takes the messages on.
         start: starts the task of a request.
         outlet: where the client's messages are written.
+        headers: of the HTTP request that opened the channel; None where there was none.
     """
 
     def __init__(
-        self, relay: Relay, start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]], outlet: Outlet
+        self,
+        relay: Relay,
+        start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        outlet: Outlet,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self._relay = relay
+        self._headers = headers
         self._start = start
         self._outlet = outlet
         self._port = _ChannelPort(outlet)
@@ -240,7 +246,7 @@ class ChannelFront:
         """Open the session, and pass on what came in the meantime, in its order."""
         why = ""
         try:
-            self._session, answer = await self._relay.open_session(message, self._port)
+            self._session, answer = await self._relay.open_session(message, self._port, self._headers)
             self._move(Event.OPENED)
         except Fault as fault:
             why = fault.why

@@ -112,6 +112,7 @@ class HttpSession:
         name: the back's name, for sentences.
         owner: who gets what the back says outside a call.
         start: starts a task that lives until `close` at the longest.
+        forwarded: header lines of every request, each with its line break.
     """
 
     def __init__(
@@ -120,12 +121,13 @@ class HttpSession:
         name: str,
         owner: SessionOwner,
         start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        forwarded: bytes = b"",
     ) -> None:
         self._client = client
         self._name = name
         self._owner = owner
         self._start = start
-        self._extra = b""
+        self._extra = forwarded
         self._has_session = False
         self._listening: asyncio.Task[None] | None = None
         self._waiting: dict[int, _Waiting] = {}
@@ -137,7 +139,7 @@ class HttpSession:
             NotStreamable: the back may be one that has only HTTP+SSE.
             BackUnavailable, BackFault: there is no answer and there will be none.
         """
-        response = await self._client.request("POST", b"", text)
+        response = await self._client.request("POST", self._extra, text)
         if _may_be_older(response, call.id):
             with suppress(BackFault):
                 await self._read(call, response)
@@ -145,7 +147,7 @@ class HttpSession:
         session = response.headers.get("mcp-session-id")
         if session is not None and response.status < 300:
             self._has_session = True
-            self._extra = b"Mcp-Session-Id: " + session.encode("latin-1") + b"\r\n"
+            self._extra += b"Mcp-Session-Id: " + session.encode("latin-1") + b"\r\n"
         await self._read(call, response)
 
     def settle(self, version: str) -> None:

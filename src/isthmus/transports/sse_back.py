@@ -27,7 +27,9 @@ _log: Final = logging.getLogger("isthmus.back")
 Start = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 
-async def connect(client: HttpClient, name: str, limits: Limits, listener: Listener, start: Start) -> "SseChannel":
+async def connect(
+    client: HttpClient, name: str, limits: Limits, listener: Listener, start: Start, extra: bytes = b""
+) -> "SseChannel":
     """Open a stream of events at the client's URL and read where messages are to be sent.
 
     Args:
@@ -36,13 +38,14 @@ async def connect(client: HttpClient, name: str, limits: Limits, listener: Liste
         limits: `call_most` bounds each POST.
         listener: hears the back.
         start: starts a task that lives until the channel ends.
+        extra: header lines of every request, each with its line break.
 
     Raises:
         BackUnavailable: no stream came, or nothing on it says where to send messages.
     """
     try:
         async with asyncio.timeout(SSE_ENDPOINT):
-            response = await client.request("GET", b"", repeatable=True, lasting=True)
+            response = await client.request("GET", extra, repeatable=True, lasting=True)
             stream = response.stream
             if stream is None:
                 raise BackUnavailable(
@@ -61,7 +64,7 @@ async def connect(client: HttpClient, name: str, limits: Limits, listener: Liste
         ) from None
     except BackFault as fault:
         raise BackUnavailable(fault.why) from fault
-    channel = SseChannel(client, name, limits, listener, start)
+    channel = SseChannel(client, name, limits, listener, start, extra)
     channel.open(stream, target, rest)
     return channel
 
@@ -92,12 +95,15 @@ def _find_endpoint(client: HttpClient, name: str, events: list[Event]) -> tuple[
 class SseChannel:
     """One open stream of events, and what is sent to its endpoint (`channel.Channel`). For `connect`."""
 
-    def __init__(self, client: HttpClient, name: str, limits: Limits, listener: Listener, start: Start) -> None:
+    def __init__(
+        self, client: HttpClient, name: str, limits: Limits, listener: Listener, start: Start, extra: bytes
+    ) -> None:
         self._client = client
         self._name = name
         self._limits = limits
         self._listener = listener
         self._start = start
+        self._extra = extra
         self._stream: EventStream | None = None
         self._target = ""
         self._queue: deque[bytes] = deque()
@@ -173,7 +179,7 @@ class SseChannel:
     async def _post(self, message: bytes) -> None:
         try:
             async with asyncio.timeout(self._limits.call_most):
-                response = await self._client.request("POST", b"", message, target=self._target)
+                response = await self._client.request("POST", self._extra, message, target=self._target)
         except TimeoutError:
             why = f"{self._name} did not answer a POST within {self._limits.call_most:.0f} s. Try again."
         except Fault as fault:

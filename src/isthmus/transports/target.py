@@ -1,9 +1,10 @@
 """What a user names as the server to put isthmus in front of."""
 
 import os
+import re
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -37,6 +38,41 @@ class ChannelTarget:
 
 
 Target = HttpTarget | Launch | ChannelTarget
+
+
+_CREDENTIAL = re.compile(r"(?i).*(authorization|cookie|credential|key|password|secret|token)")
+"""The names of headers that whoever reads along could use."""
+
+
+def refuse_exposed(target: Target, forwards: Iterable[str] | None, way_out: str) -> None:
+    """Refuse to send credentials over a network where anybody reads along.
+
+    "All authorization server endpoints MUST be served over HTTPS" (basic/authorization), and a token is worth no less
+    on its way to the server that it is for.
+
+    Args:
+        target: the server.
+        forwards: names of the headers of clients that go on to it; None for all.
+        way_out: how to say that it may be done all the same.
+
+    Raises:
+        ConfigError: its URL is http:// and of another machine, and credentials are sent to it.
+    """
+    if not isinstance(target, HttpTarget) or not target.url.lower().startswith("http://"):
+        return
+    from isthmus.transports.http_front.guard import is_loopback
+
+    if is_loopback(urlsplit(target.url).hostname or ""):
+        return
+    names = ["Cookie"] if forwards is None else list(forwards)
+    found = next(
+        (each for each in [*(name for name, _ in target.headers), *names] if _CREDENTIAL.fullmatch(each)), None
+    )
+    if found is not None:
+        raise ConfigError(
+            f"The header {found!r} would go to {target.name} over plain http, where others can read it. "
+            f"Write https://, or say that the network is safe: {way_out}."
+        )
 
 
 def where(target: Target) -> str:

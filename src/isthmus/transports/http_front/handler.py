@@ -334,7 +334,7 @@ class Handler:
         get = GetPort(replay)
         self._opening += 1
         try:
-            session, answer = await self._relay.open_session(message, get)
+            session, answer = await self._relay.open_session(message, get, request.headers)
         except Fault as fault:
             body = error_message(message.id, fault.code, fault.why, fault.data)
             sink.respond(fault.status, JSON_LINES + lines, body)

@@ -88,7 +88,7 @@ class SseFront:
         """
         id = secrets.token_urlsafe(24)
         outlet = _Outlet(sink)
-        channel = ChannelFront(self._relay, self._start, outlet)
+        channel = ChannelFront(self._relay, self._start, outlet, request.headers)
         self._clients[id] = _Client(channel, outlet, request.principal)
         sink.gone = channel.leave
         sink.begin(200, STREAM_LINES + lines, limits.CHANNEL_UNREAD)
