@@ -1,7 +1,9 @@
 """One of many backs on stdio: `ERA NAME LOG`. Its tools, prompts and resources have the same names as every other's.
 
-ERA is legacy, modern, or mute (answers nothing). What it hears is appended to LOG with its name. It starts fast:
-standard library only, run with -I -S.
+ERA is legacy, modern, or mute (answers nothing). What it hears is appended to LOG with its name, and that it started.
+It starts fast: standard library only, run with -I -S. In its environment: TTL and SCOPE of its lists, PAGE (items on a
+page), TOOLS (more of them), CURSORS (circle, endless), REFUSE (so many lists), SLOW (seconds before it reads), DIES (at
+once, while this file is there), MUTE (methods that it does not answer).
 """
 
 import json
@@ -186,9 +188,13 @@ NEW = {
 }
 
 
-def take(message: Any) -> None:
+def note(message: Any) -> None:
     with open(LOG, "a", encoding="utf-8") as log:
         log.write(json.dumps([NAME, message]) + "\n")
+
+
+def take(message: Any) -> None:
+    note(message)
     if ERA == "mute":
         return
     if "method" not in message:
@@ -199,12 +205,17 @@ def take(message: Any) -> None:
     elif "id" in message:
         known: dict[str, Any] = METHODS | (NEW if MODERN else LEGACY)
         handler = known.get(message["method"])
+        if message["method"] in os.environ.get("MUTE", "").split():
+            return
         if handler is None:
             error(message, -32601, f"Method not found: {message['method']}")
         else:
             handler(message)
 
 
+note({"method": "started"})
+if os.path.exists(os.environ.get("DIES", "")):
+    sys.exit("Not today.")
 time.sleep(float(os.environ.get("SLOW", "0")))
 for line in sys.stdin:
     take(json.loads(line))

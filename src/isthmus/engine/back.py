@@ -135,10 +135,11 @@ class Back:
 
     def failed(self, fault: Fault) -> None:
         """A request failed; where the back has never answered it is not there at all."""
-        if self.on_fault is not None:
-            self.on_fault(fault)
         is_dead = isinstance(fault, BackUnavailable | BackFault) and not isinstance(fault, WrongEra)
-        if is_dead and not self.has_answered and self._died is not None:
+        is_absent = is_dead and not self.has_answered
+        if self.on_fault is not None:
+            self.on_fault(BackUnavailable(fault.why) if is_absent else fault)
+        if is_absent and self._died is not None:
             self._died(fault.why)
 
     async def end_channels(self) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Raw
 
 from isthmus.engine.asking import AskingSession
-from isthmus.engine.member import Member
+from isthmus.engine.member import Member, within_deadlines
 from isthmus.engine.sharing import Box
 from isthmus.errors import BackUnavailable, Fault, FrontFault
 from isthmus.many.catalog import KIND_OF, Page, read_page, untold
@@ -38,7 +38,7 @@ from isthmus.wire.envelope import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from isthmus.many.gateway import Many
     from isthmus.routing.face import Face
@@ -91,6 +91,11 @@ class Leg:
 
     async def drain(self) -> None:
         await self._strays.drain()
+
+
+async def _notify(leg: Leg, envelope: Envelope) -> None:
+    if leg.session is not None:
+        await leg.session.notify(envelope)
 
 
 class _LegPort:
@@ -205,9 +210,7 @@ class ManySession:
             return
         if envelope.method == INITIALIZED:
             self._is_initialized = True
-        for leg in list(self._legs.values()):
-            if leg.session is not None:
-                await leg.session.notify(copy_of(envelope))
+        await self._tell_all(lambda leg: _notify(leg, copy_of(envelope)))
 
     async def answer(self, envelope: Envelope) -> None:
         """Take the client's answer to a question there; an answer to nothing is dropped, counted."""
@@ -331,8 +334,13 @@ class ManySession:
             known = ", ".join(legacy_front.LEVELS)
             raise FrontFault(f"There is no log level {level!r}; there are {known}.", code=INVALID_PARAMS)
         self._level = copy_of(envelope)
-        for leg in list(self._legs.values()):
-            await self._tell_level(leg)
+        await self._tell_all(self._tell_level)
+
+    async def _tell_all(self, tell: "Callable[[Leg], Coroutine[Any, Any, None]]") -> None:
+        """Tell every back something; one that hangs holds the others and the client up for its deadline at most."""
+        legs = [leg for leg in self._legs.values() if leg.session is not None]
+        telling = [(leg.member, leg.member.begin(tell(leg))) for leg in legs]
+        await within_deadlines([each for each in telling if each[0].why_out is None], self._many.now)
 
     async def _tell_level(self, leg: Leg) -> None:
         """Say the client's level to one back, if it takes any."""
@@ -348,7 +356,8 @@ class ManySession:
 
     async def _cancel(self, envelope: Envelope) -> None:
         raw = edits.param(envelope, "requestId")
-        running = self._running.get(identify(raw) or 0) if raw is not None else None
+        key = identify(raw) if raw is not None else None
+        running = self._running.get(key) if key is not None else None
         if running is None:
             return
         if running.leg is not None and running.leg.session is not None:
