@@ -13,7 +13,10 @@ FUNCTION_LINES = 60
 MODULE_LINES = 500
 PARAMETERS = 8
 
-EXCEPTIONS: dict[str, str] = {}
+EXCEPTIONS: dict[str, str] = {
+    "src/isthmus/client/client.py:__init__()": "FastMCP's signature, which is the contract",
+    "src/isthmus/client/stdio.py:__init__()": "FastMCP's signature, which is the contract",
+}
 
 
 def main() -> int:

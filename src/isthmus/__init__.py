@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from isthmus.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from isthmus.client.client import Client as Client
     from isthmus.server import FastMCP as FastMCP
     from isthmus.transports.http_front.access import Access as Access
 
-__all__ = ["Access", "FastMCP", "__version__"]
+__all__ = ["Access", "Client", "FastMCP", "__version__"]
 
 
 def __getattr__(name: str) -> object:
@@ -19,6 +20,10 @@ def __getattr__(name: str) -> object:
         from isthmus.server import FastMCP
 
         return FastMCP
+    if name == "Client":
+        from isthmus.client.client import Client
+
+        return Client
     if name == "Access":
         from isthmus.transports.http_front.access import Access
 

@@ -68,6 +68,10 @@ RETRY_GET: Final = 1.0
 RETRY_MOST: Final = 30.0
 HEADS_REMEMBERED: Final = 512
 """Heads of requests or responses that are known byte for byte; a client sends a handful, and one is under 1 KiB."""
+ROUTES_REMEMBERED: Final = 4096
+"""Names of things of many backs whose way is known; finding one again costs as much as all checks of a call."""
+ROUTE_LONGEST: Final = 256
+"""Characters of a name that is remembered so; a client can make up longer ones, to fill the memory."""
 CLIENT_REMEMBERED: Final = 2 * 1024
 """Of what a client says of itself in each request, to be known byte for byte; what is longer is read each time."""
 POOL_IDLE: Final = 50.0
@@ -123,6 +127,8 @@ ROUNDS: Final = 16
 ROUND_WAIT: Final = 0.1
 """Before a round that asks for nothing is repeated; doubles up to ROUND_WAIT_MOST, within the call's own deadline."""
 ROUND_WAIT_MOST: Final = 5.0
+UNHEARD: Final = 10_000
+"""Notifications of one request that wait for a user's slow function to hear them; later ones are dropped, logged."""
 LIST_PAGES: Final = 100
 """Pages of one list that are followed; a cursor that leads round in a circle ends there."""
 BREAKER_DEATHS: Final = 5
@@ -140,6 +146,12 @@ RETIRE_LOOK: Final = 0.2
 """Between looks at whether a back that is configured no more has answered its last call."""
 INPUT_ROUNDS: Final = 20
 """Times that a server may ask for input before `isthmus call` gives up; a dialogue with a person has a few."""
+CLIENT_OPEN: Final = 60.0
+"""For a `Client` to connect: `npx` and `uvx` may have to fetch a server first."""
+CLIENT_CALL: Final = 3600.0
+"""Without any word about a call of a `Client`, unless it was given a `timeout`: users wait for their own tools."""
+CLIENT_CALL_MOST: Final = 24 * 3600.0
+"""Of such a call altogether, whatever progress it reports."""
 RECORD_QUEUE: Final = 32 * MIB
 """What may wait to be written to a recording before messages are left out: two of the largest messages."""
 REPLAY_PAUSE: Final = 0.05

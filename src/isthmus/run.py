@@ -268,6 +268,20 @@ async def serve_memory(source: Target | Plan, settings: Settings) -> AsyncIterat
     Raises:
         ConfigError: the MCP SDK is not installed.
     """
+    async with open_memory(source, settings) as (_, streams):
+        yield streams
+
+
+@asynccontextmanager
+async def open_memory(
+    source: Target | Plan, settings: Settings
+) -> "AsyncIterator[tuple[Gateway | Many, tuple[Any, Any]]]":
+    """The same, for who wants more of the relay than its streams: both.
+
+    Raises:
+        ConfigError: the MCP SDK is not installed.
+        Fault: a server that is needed is not there.
+    """
     from isthmus.transports.memory import MemoryFront, finish
 
     def stray(envelope: "Envelope") -> None:
@@ -278,7 +292,7 @@ async def serve_memory(source: Target | Plan, settings: Settings) -> AsyncIterat
     gateway.tasks.start(front.serve())
     try:
         await begin(gateway, source)
-        yield front.streams
+        yield gateway, front.streams
     finally:
         front.leave()
         await finish(gateway.close())
