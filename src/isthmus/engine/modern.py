@@ -190,7 +190,7 @@ async def send(back: "Back", call: ModernCall, request: ModernRequest, headers: 
 
 def mirrored_lines(back: "Back", request: ModernRequest, headers: Mapping[str, str] | None) -> bytes:
     """The header lines that mirror the body. The values were checked against it or are made from it."""
-    lines = back.header_lines(request.version, request.row.name, request.name)
+    lines = back.header_lines(request.version, request.row.name, request.name) + request.forwarded
     if headers is not None:
         return lines + _relayed(headers, request)
     if request.row.name == "tools/call" and request.name in back.mirrored:

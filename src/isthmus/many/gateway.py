@@ -2,35 +2,32 @@
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
 from functools import partial
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from isthmus import limits
 from isthmus.engine.gateway import PROBE
 from isthmus.engine.member import Ends, Member, Spec, within_deadlines
 from isthmus.engine.settings import Settings
-from isthmus.engine.sharing import Box
 from isthmus.engine.tasks import Tasks
-from isthmus.errors import BackFault, Fault, FrontFault
-from isthmus.many.catalog import KIND_OF, Catalog, Page, Whole, read_page, untold
+from isthmus.errors import Fault, FrontFault
+from isthmus.many.asker import ModernAsker
+from isthmus.many.catalog import KIND_OF, Catalog, Whole
 from isthmus.many.listing import MISSING_KEY, Pages, read_cursor
 from isthmus.many.ports import RoutedPort
 from isthmus.many.routes import ROUTED, Route, Routes, Wanted, wanted
 from isthmus.protocol import edits
-from isthmus.protocol.judge import ModernRequest, make_modern
-from isthmus.protocol.names import CANCELLED, LOG_LEVEL_KEY, MESSAGE, PROGRESS_KEY
+from isthmus.protocol.judge import ModernRequest
+from isthmus.protocol.names import CANCELLED, LOG_LEVEL_KEY, MESSAGE
 from isthmus.protocol.versions import MODERN
 from isthmus.routing import merge
 from isthmus.types import Mute, Port, Session, Strays
 from isthmus.version import __version__
-from isthmus.wire.codec import decode, encode, open_object, parse_own, string
+from isthmus.wire.codec import parse_own, string
 from isthmus.wire.envelope import (
     METHOD_NOT_FOUND,
     Envelope,
-    Members,
     error_message,
     notification_message,
     result_message,
@@ -310,7 +307,7 @@ class Many:
         except Fault as fault:
             await refuse(request, port, fault)
 
-    async def _list(self, request: ModernRequest, port: Port, asker: "ModernAsker") -> bytes:
+    async def _list(self, request: ModernRequest, port: Port, asker: ModernAsker) -> bytes:
         whole = await self.catalog.whole(request.row.name, asker, self.routes)
         level = string(request.meta.get(LOG_LEVEL_KEY))
         if whole.missing and level in _WARNED:
@@ -318,7 +315,7 @@ class Many:
         cursor = read_cursor(request.params.get("cursor"))
         return self.pages.answer(request.envelope.id, whole, cursor, self.now(), is_modern=True)
 
-    async def _discover(self, asker: "ModernAsker") -> dict[str, Any]:
+    async def _discover(self, asker: ModernAsker) -> dict[str, Any]:
         missing = await self.meet([(member, asker.meet) for member in self.members])
         return merge.discover(self.capabilities(), self.instructions(), MODERN, self.info, missing or None, MISSING_KEY)
 
@@ -394,76 +391,6 @@ class Many:
             return self.settings.instructions
         said = [(member.name, member.instructions) for member in self.members if member.instructions]
         return merge.instructions([(name, text) for name, text in said if text is not None])
-
-
-class ModernAsker:
-    """Asks in the name of the client that sent a request (`catalog.Asker`).
-
-    Args:
-        many: the backs.
-        request: the client's.
-        headers: the client's; None where its transport has none.
-    """
-
-    __slots__ = ("_many", "_request", "headers")
-
-    def __init__(self, many: Many, request: ModernRequest, headers: Mapping[str, str] | None) -> None:
-        self._many = many
-        self._request = request
-        self.headers = many.headers_to_forward(headers)
-        """Those that may go on."""
-
-    @property
-    def shape(self) -> str:
-        return self._request.version
-
-    @property
-    def is_known(self) -> bool:
-        return self._request.principal is not None or self._many.settings.is_local
-
-    @property
-    def owner(self) -> object:
-        """Who it is, and what of its headers backs may tell clients apart by."""
-        who = self._request.principal or ("" if self._many.settings.is_local else secrets.token_bytes(12))
-        return who if self.headers is None else (who, sha256(self._many.forwarded(self.headers)).digest())
-
-    async def ask(self, member: Member, method: str, cursor: str | None) -> Page:
-        result = await self._ask(member, method, {"cursor": cursor} if cursor is not None else {})
-        is_legacy = member.gateway.is_legacy
-        if is_legacy and member.capabilities is None:
-            await self.meet(member)  # what it can announce says how long the list is good for
-        return read_page(method, result or {}, untold=untold(member, method) if is_legacy else None)
-
-    async def meet(self, member: Member) -> None:
-        """Have a member say what it is."""
-        result = await self._ask(member, "server/discover", {})
-        if result is not None:
-            member.learn(result)
-
-    async def _ask(self, member: Member, method: str, params: dict[str, Any]) -> Members | None:
-        """The opened result; None where the member does not know the method."""
-        meta = {key: raw for key, raw in self._request.meta.items() if key not in (PROGRESS_KEY, LOG_LEVEL_KEY)}
-        own = make_modern(method, meta, open_object(encode(params)))
-        own.principal = self._request.principal
-        box = Box()
-        await member.gateway.relay(own, box, self.headers)
-        return result_of(box.message, member, method)
-
-
-def result_of(message: bytes, member: Member, method: str) -> Members | None:
-    """The opened result of an answer to a request of ours; None where the member does not know the method.
-
-    Raises:
-        BackFault: it is an error.
-    """
-    members = parse_own(message).members
-    if "result" in members:
-        return open_object(members["result"])
-    error = decode(members["error"]) if "error" in members else None
-    error = error if isinstance(error, dict) else {}
-    if error.get("code") == METHOD_NOT_FOUND:
-        return None
-    raise BackFault(f"{member.name} refused {method}: {error.get('message')}")
 
 
 def no_one_server(method: str) -> FrontFault:

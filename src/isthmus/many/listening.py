@@ -26,7 +26,8 @@ from isthmus.wire.codec import decode, encode, parse_own
 from isthmus.wire.envelope import notification_message
 
 if TYPE_CHECKING:
-    from isthmus.many.gateway import Many, ModernAsker
+    from isthmus.many.asker import ModernAsker
+    from isthmus.many.gateway import Many
 
 _CHANGES: Final = {
     "toolsListChanged": "tools",
