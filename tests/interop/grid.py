@@ -178,16 +178,16 @@ class Grid:
 def comparable(record: Json, *, is_crossed: bool) -> Any:
     """A result less the proxy's own name and today's date, and less what only one era has if it was crossed."""
     names = OF_THE_PROXY | OF_ONE_ERA if is_crossed else OF_THE_PROXY
-    return _comparable(record["result"], names)
+    return comparable_value(record["result"], names)
 
 
-def _comparable(value: Any, less: frozenset[str]) -> Any:
+def comparable_value(value: Any, less: frozenset[str]) -> Any:
     match value:
         case dict():
-            kept = {name: _comparable(each, less) for name, each in value.items() if name not in less}
+            kept = {name: comparable_value(each, less) for name, each in value.items() if name not in less}
             return {name: each for name, each in kept.items() if name != "_meta" or each}
         case list():
-            return [_comparable(each, less) for each in value]
+            return [comparable_value(each, less) for each in value]
         case str():
             return TODAY.sub("today", value)
     return value

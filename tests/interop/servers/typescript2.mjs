@@ -1,4 +1,5 @@
 // A server written with the TypeScript SDK 2.x: on stdio, or on HTTP with `--http PORT`.
+// With `--modern` it speaks only the revision of 2026.
 // Over HTTP its legacy side has no sessions: each request is served alone.
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
@@ -110,7 +111,8 @@ const at = process.argv.indexOf("--http");
 if (at < 0) {
   serveStdio(build);
 } else {
-  const handler = mcp.createMcpHandler(build);
+  const legacy = process.argv.includes("--modern") ? "reject" : "stateless";
+  const handler = mcp.createMcpHandler(build, { legacy });
   notify = handler.notify;
   const shown = (error) => console.error(error);
   createServer((request, response) => answer(handler, request, response).catch(shown)).listen(
