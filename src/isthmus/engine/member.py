@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from isthmus.engine.gateway import Gateway
 from isthmus.engine.settings import Settings
@@ -21,6 +21,9 @@ from isthmus.transports.target import Target
 from isthmus.types import Relay
 from isthmus.wire.codec import decode, open_object, string
 from isthmus.wire.envelope import Envelope, Members
+
+if TYPE_CHECKING:
+    from isthmus.engine.stand import Stand
 
 _log: Final = logging.getLogger("isthmus.engine")
 
@@ -53,6 +56,9 @@ class Inner(Relay, Protocol):
 
     def holds(self, state: str | None) -> bool:
         """Whether a call is parked there that a `requestState` stands for."""
+
+    def drop(self, state: str | None) -> None:
+        """End the call parked there that a `requestState` stands for, if there is one: its client left."""
 
     def is_busy(self) -> bool:
         """Whether calls are in flight, or parked."""
@@ -93,6 +99,8 @@ class Spec:
     """Whether the proxy does not start without it."""
     beside: str | None = None
     """The server whose sessions it shares: it is the same one, with another face."""
+    stand: "Stand | None" = None
+    """What is done in the clients' stead; None for nothing."""
     owned: Owned | None = None
     """What it has, where that is known here; what it has not then never goes to it."""
 
@@ -246,9 +254,16 @@ class Member:
 
 
 def _open(spec: Spec, settings: Settings, ends: Ends) -> Inner:
+    inner: Inner
     if isinstance(spec.target, Nested):
-        return spec.target.open(settings)
-    return Gateway(spec.target, settings, stray=ends.stray, died=ends.died)
+        inner = spec.target.open(settings)
+    else:
+        inner = Gateway(spec.target, settings, stray=ends.stray, died=ends.died)
+    if spec.stand is None:
+        return inner
+    from isthmus.engine.standin import stand_in
+
+    return stand_in(inner, spec.stand)
 
 
 async def within_deadlines(waiting: Sequence[tuple[Member, asyncio.Task[Any]]], now: Callable[[], float]) -> None:

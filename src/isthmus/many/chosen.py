@@ -26,21 +26,24 @@ class Chosen(Many):
     """Stands in front of whatever `choose` says, request by request.
 
     Args:
-        choose: which back the request at hand goes to; it may raise a `Fault`.
+        choose: which back the request at hand goes to, given the HTTP headers that came with it or opened its session
+            (None where there are none); it may raise a `Fault`.
         settings: as for `Many`.
     """
 
-    def __init__(self, choose: Callable[[], Awaitable[Spec]], settings: Settings | None = None) -> None:
+    def __init__(
+        self, choose: Callable[[Mapping[str, str] | None], Awaitable[Spec]], settings: Settings | None = None
+    ) -> None:
         super().__init__((), settings)
         self._choose = choose
 
-    async def member(self) -> Member:
+    async def member(self, headers: Mapping[str, str] | None) -> Member:
         """The back of the request at hand.
 
         Raises:
             Fault: there is none.
         """
-        spec = await self._choose()
+        spec = await self._choose(headers)
         found = next((each for each in self.members if each.spec == spec), None)
         if found is not None:
             return found
@@ -62,11 +65,14 @@ class Chosen(Many):
         self, request: ModernRequest, port: Port, headers: Mapping[str, str] | None, task: asyncio.Task[None] | None
     ) -> None:
         try:
-            member = await self.member()
+            member = await self.member(headers)
         except Fault as fault:
             await refuse(request, port, fault)
         else:
             await member.gateway.relay(request, port, headers, task)
+
+    def _announce(self) -> None:
+        """That another back was chosen changes nothing for anybody."""
 
     def can_express(self) -> bool:
         """Choosing takes a task."""
@@ -76,7 +82,7 @@ class Chosen(Many):
         self, envelope: Envelope, strays: Strays, headers: Mapping[str, str] | None = None
     ) -> tuple[Session, bytes]:
         """A legacy client's session, whose `initialize` goes to the back that is chosen for that."""
-        session = ChosenSession(self, envelope, strays, self.headers_to_forward(headers))
+        session = ChosenSession(self, envelope, strays, headers)
         return await self.keep(session)
 
 
@@ -87,7 +93,7 @@ class ChosenSession(ManySession):
 
     async def open(self) -> bytes:
         """The answer to `initialize` is that of the back chosen for it."""
-        return await self._open_sole(await self._many.member())
+        return await self._open_sole(await self._many.member(self._headers))
 
     async def _take(self, envelope: Envelope, port: Port, running: Running) -> None:
-        await self._send(Route(await self._many.member(), ""), envelope, port, running)
+        await self._send(Route(await self._many.member(self._headers), ""), envelope, port, running)

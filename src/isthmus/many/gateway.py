@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Container, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,7 +63,8 @@ class Many:
         self.settings = settings or Settings()
         self.limits = self.settings.limits
         self.tasks = Tasks()
-        self.now = asyncio.get_running_loop().time
+        self.loop = asyncio.get_running_loop()
+        self.now = self.loop.time
         info = edits.ServerInfo({"name": self.settings.name, "version": __version__})
         self.pages = Pages(info.raw)
         self.info: Raw = info.raw
@@ -92,6 +93,11 @@ class Many:
     def holds(self, state: str | None) -> bool:
         """Whether a call is parked at one of them that a `requestState` stands for."""
         return any(member.gateway.holds(state) for member in self.members)
+
+    def drop(self, state: str | None) -> None:
+        """End the call that is parked at one of them and that a `requestState` stands for: its client left."""
+        for member in self.members:
+            member.gateway.drop(state)
 
     def is_busy(self) -> bool:
         """Whether calls are in flight, or parked."""
@@ -127,12 +133,13 @@ class Many:
             hidden: what nobody is to see of them (`routes.Routes`).
         """
         left = list(self.members)
-        members: list[Member] = []
-        for spec in specs:
-            same = next((member for member in left if member.spec == spec), None)
+        entered: dict[int, Member] = {}
+        for at in sorted(range(len(specs)), key=lambda at: specs[at].beside is not None):
+            same = next((member for member in left if member.spec == specs[at]), None)
             if same is not None:
                 left.remove(same)
-            members.append(same or self._enter(spec, members))
+            entered[at] = same or self._enter(specs[at], entered.values())
+        members = [entered[at] for at in range(len(specs))]
         if tuple(members) == self.members and hidden == self._hidden:
             return
         self._hidden = hidden
@@ -144,6 +151,12 @@ class Many:
         self.catalog.reordered()
         self._announce()
 
+    def refresh(self, name: str) -> None:
+        """A server of this process has other things than before."""
+        for member in self.members:
+            if member.name == name:
+                self._turned(member)
+
     async def close(self) -> None:
         """End every session, process and connection."""
         sessions = [self.end_session(session) for session in list(self.sessions)]
@@ -152,7 +165,7 @@ class Many:
         members = [*self.members, *self._retiring]
         await asyncio.gather(*(member.close() for member in members), return_exceptions=True)
 
-    def _enter(self, spec: Spec, others: Sequence[Member]) -> Member:
+    def _enter(self, spec: Spec, others: Iterable[Member]) -> Member:
         main = next((each for each in others if each.name == spec.beside), None) if spec.beside is not None else None
         return Member(
             spec,

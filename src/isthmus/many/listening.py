@@ -35,13 +35,14 @@ _CHANGES: Final = {
     "resourcesListChanged": "resources",
 }
 _URIS: Final = "resourceSubscriptions"
+_UPDATED: Final = "notifications/resources/updated"
 
 
 async def listen(many: "Many", request: ModernRequest, port: Port, asker: "ModernAsker") -> None:
     """Hear of changes at every member, until the client leaves or a day has passed."""
     listener = _Listener(many, request, port, asker)
-    await listener.begin()
     try:
+        await listener.begin()
         await asyncio.sleep(limits.LISTEN)
         port.answer(closing_message(request.envelope.id or b"null"), 200)
     finally:
@@ -69,7 +70,10 @@ class _Listener:
         self._kinds = [name for name in _CHANGES if wanted.get(name) is True]
         uris = wanted.get(_URIS)
         self._uris = [uri for uri in uris if isinstance(uri, str)] if isinstance(uris, list) else []
+        self._by_member: dict[Member, list[tuple[str, str]]] = {}
+        """The resources of each: the client's URI and the back's own."""
         self._tasks: dict[Member, asyncio.Task[None]] = {}
+        self._joining: asyncio.Task[None] | None = None
         self._granted: list[str] = []
         self._waiting: list[bytes] | None = []
         """What came before the client was told what was granted."""
@@ -81,9 +85,11 @@ class _Listener:
         acknowledged = {member: self._begin(member) for member in many.members if self._wants(member)}
         many.listeners.add(self._changed)
         waiting = [(member, many.tasks.start(_wait(event))) for member, event in acknowledged.items()]
-        await within_deadlines([each for each in waiting if each[0].why_out is None], many.now)
-        for _, task in waiting:
-            task.cancel()
+        try:
+            await within_deadlines([each for each in waiting if each[0].why_out is None], many.now)
+        finally:
+            for _, task in waiting:
+                task.cancel()
         granted: dict[str, Any] = dict.fromkeys(self._kinds, True)
         if self._granted:
             granted[_URIS] = self._granted
@@ -95,11 +101,12 @@ class _Listener:
     def end(self) -> None:
         """The client is gone, or heard enough."""
         self._many.listeners.discard(self._changed)
-        for task in self._tasks.values():
-            task.cancel()
+        for task in (*self._tasks.values(), self._joining):
+            if task is not None:
+                task.cancel()
 
     async def _sort(self) -> dict[Member, list[tuple[str, str]]]:
-        """The resources by member: each under the client's URI and the back's own."""
+        """Which resources go to which member."""
         from isthmus.many.routes import Wanted
 
         sorted_: dict[Member, list[tuple[str, str]]] = {}
@@ -131,8 +138,6 @@ class _Listener:
             acknowledged.set()
             wait = limits.RETRY_GET if self._many.now() - began > wait else min(2 * wait, limits.RETRY_MOST)
             await asyncio.sleep(wait)
-            if acknowledged.is_set():
-                self._announce([_CHANGES[name] for name in self._kinds if member.announces(_CHANGES[name])])
 
     def _filtered(self, member: Member) -> ModernRequest:
         """The client's request for one member, under the client's id."""
@@ -150,7 +155,10 @@ class _Listener:
             raw = edits.param(envelope, "notifications")
             said = decode(raw) if raw is not None else None
             uris = said.get(_URIS) if isinstance(said, Mapping) else None
-            self._granted += [shown for shown, own in self._by_member.get(member, []) if own in (uris or [])]
+            granted = [shown for shown, own in self._by_member.get(member, []) if own in (uris or [])]
+            if acknowledged.is_set():
+                self._catch_up(member, granted)
+            self._granted += granted
             acknowledged.set()
         elif envelope.method.endswith("/list_changed"):
             self._many.catalog.changed(member, envelope.method.split("/")[1])
@@ -164,6 +172,12 @@ class _Listener:
         else:
             self._port.notify(message)
 
+    def _catch_up(self, member: Member, uris: list[str]) -> None:
+        """Nobody knows what a member would have said while there was no stream: so everything may have changed."""
+        self._announce([_CHANGES[name] for name in self._kinds if member.announces(_CHANGES[name])])
+        for uri in uris:
+            self._say(notification_message(_UPDATED, {"uri": uri, "_meta": self._meta()}))
+
     def _announce(self, kinds: list[str]) -> None:
         for kind in kinds:
             self._say(notification_message(f"notifications/{kind}/list_changed", {"_meta": self._meta()}))
@@ -173,10 +187,18 @@ class _Listener:
         there = self._many.members
         for each in [each for each in self._tasks if each not in there]:
             self._tasks.pop(each).cancel()
-        for each in there:
+            self._by_member.pop(each, None)
+        if self._joining is not None:
+            self._joining.cancel()
+        self._joining = self._many.tasks.start(self._join())
+        self._announce([_CHANGES[name] for name in self._kinds])
+
+    async def _join(self) -> None:
+        """Listen at those that were not there before."""
+        self._by_member = await self._sort() | self._by_member
+        for each in self._many.members:
             if each not in self._tasks and self._wants(each):
                 self._begin(each)
-        self._announce([_CHANGES[name] for name in self._kinds])
 
     def _meta(self) -> dict[str, Raw]:
         return {SUBSCRIPTION_KEY: Raw(self._id)}

@@ -7,6 +7,7 @@ not rewritten) is looked up in the catalog.
 from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from isthmus import limits
 from isthmus.errors import Fault, FrontFault
 from isthmus.many.catalog import Asker, Catalog, Shelf
 from isthmus.routing.face import thing_of
@@ -75,7 +76,6 @@ class Routes:
     def __init__(
         self, members: Sequence["Member"], hidden: Container[tuple[str, str]] = (), *, may_pass: bool = True
     ) -> None:
-        self._may_pass = may_pass
         self.members = tuple(members)
         self._hidden = hidden
         self._by_prefix = {member.face.prefix: member for member in members if member.face.prefix}
@@ -84,12 +84,11 @@ class Routes:
         self._known = [member for member in self._bare if member.spec.owned is not None]
         self._unknown = [member for member in self._bare if member.spec.owned is None]
         self._lengths = frozenset(member.face.longest for member in members)
-
-    @property
-    def sole(self) -> "Member | None":
+        is_sole = may_pass and len(self.members) == 1 and self.members[0].face.is_plain and not hidden
+        self.sole = self.members[0] if is_sole else None
         """The only member, where nothing of it is changed."""
-        is_sole = self._may_pass and len(self.members) == 1 and self.members[0].face.is_plain and not self._hidden
-        return self.members[0] if is_sole else None
+        self._found: dict[Wanted, Route] = {}
+        self._is_lasting = not hidden and not self._known
 
     def layer(self, kind: str, shelves: list[tuple[str, Shelf]]) -> list[tuple[str, Shelf]]:
         """The shelves without what is hidden, and without what stands behind another thing of the same name."""
@@ -110,6 +109,16 @@ class Routes:
         Raises:
             FrontFault: it is nowhere.
         """
+        found = self._found.get(asked)
+        if found is None:
+            found = self._find(asked)
+            if found is not None and self._is_lasting and len(asked.shown) <= limits.ROUTE_LONGEST:
+                if len(self._found) >= limits.ROUTES_REMEMBERED:
+                    self._found.clear()
+                self._found[asked] = found
+        return found
+
+    def _find(self, asked: Wanted) -> Route | None:
         kind, shown = asked
         if (kind, shown) in self._hidden:
             raise _nowhere(asked)

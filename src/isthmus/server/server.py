@@ -1,192 +1,465 @@
-"""`FastMCP`: a proxy as a Python object. A few lines over the engine."""
+"""`FastMCP`: a server of local components, mounted servers and proxied ones. It assembles; the engine does the work."""
 
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from weakref import WeakSet
 
 from isthmus.errors import ConfigError
 from isthmus.limits import Limits
-from isthmus.transports.target import ChannelTarget, Target, read_target
+from isthmus.server.serving import Served
 
 if TYPE_CHECKING:
-    from isthmus.engine.settings import Settings
-    from isthmus.mount import HttpApp
+    from pathlib import Path
+
+    from isthmus.components.component import Component
+    from isthmus.components.local import LocalServer
+    from isthmus.components.prompts import Prompt
+    from isthmus.components.resources import Resource, ResourceTemplate
+    from isthmus.components.tools import Tool
+    from isthmus.engine.member import Inner, Nested, Spec
+    from isthmus.engine.settings import Plan, Settings
+    from isthmus.many.gateway import Many
     from isthmus.pool.policy import Isolation
-    from isthmus.run import HttpPlace
+    from isthmus.server.proxy import FastMCPProxy
     from isthmus.transports.http_front.access import Access
+    from isthmus.transports.target import ChannelTarget, Target
 
-Transport = Literal["stdio", "http", "streamable-http", "sse"]
+_log: Final = logging.getLogger("isthmus.server")
+_C = TypeVar("_C", bound="Component")
+_T = TypeVar("_T")
+_LOCAL: Final = "local components"
+_TAKEN_ELSEWHERE: Final = frozenset(
+    {"dependencies", "debug", "log_level", "host", "port", "sse_path", "message_path", "streamable_http_path"}
+    | {"json_response", "stateless_http", "resource_prefix_format", "tool_transformations", "cache_expiration_seconds"}
+)
+"""Settings of FastMCP's that have no meaning here, or are given to `run`; taken so that its programs start."""
 
 
-class FastMCP:
-    """A server that stands in front of another one. Made by `as_proxy`."""
+class FastMCP(Served):
+    """A server.
+
+    Args:
+        name: what it calls itself.
+        instructions: what it says of its use; of a proxy, instead of what the server behind it says.
+        version: of the server.
+        auth: whom the HTTP front lets in; on stdio the client is whoever started the process.
+        lifespan: a context that is entered while local components are served, as the SDK's servers have it.
+        tools: local tools, or functions that are made into some.
+        include_tags: local components without one of these tags are not shown.
+        exclude_tags: local components with one of these tags are not shown.
+        mask_error_details: whether clients hear no more of a component's exception than that there was one.
+        on_duplicate_tools: `warn`, `error`, `replace` or `ignore`, when a local tool of this name is there already.
+        on_duplicate_resources: the same for resources and templates.
+        on_duplicate_prompts: the same for prompts.
+        limits: times and sizes.
+        isolation: which session a request gets at a proxied server of an older revision (`as_proxy`).
+        more: settings of FastMCP's that have no meaning here.
+
+    Raises:
+        TypeError: there is no such setting.
+        ConfigError: `auth` is no `Access`.
+    """
 
     def __init__(
         self,
-        name: str = "isthmus",
+        name: str | None = None,
+        instructions: str | None = None,
         *,
-        target: Target,
-        limits: Limits | None = None,
+        version: str | None = None,
         auth: "Access | None" = None,
+        lifespan: Callable[..., Any] | None = None,
+        tools: "Sequence[Tool | Callable[..., Any]] | None" = None,
+        limits: Limits | None = None,
         isolation: "Isolation" = "request",
+        **more: Any,
     ) -> None:
         if auth is not None and not hasattr(auth, "verifier"):
             raise ConfigError(
                 "auth= wants an Access: Access(verifier, resource=URL, authorization_servers=[URL]). A verifier alone "
                 "does not say which URL it guards, nor where tokens come from."
             )
-        self.name = name
+        self.name = name or "isthmus"
+        self.instructions = instructions
+        self.version = version
         self._auth = auth
-        self._target = target
         self._chosen: dict[str, Any] = {"limits": limits or Limits(), "isolation": isolation}
+        self._lifespan = lifespan
+        self._options = _own_options(more)
+        self._made: LocalServer | None = None
+        self._copies: dict[tuple[str, str], Component] = {}
+        self._mounts: list[tuple[FastMCP, Spec]] = []
+        self._proxied: tuple[Spec, ...] = ()
+        self._serving: WeakSet[Many] = WeakSet()
+        self._nested: Nested | None = None
+        for each in tools or ():
+            if callable(each):
+                self.tool(each)
+            else:
+                self.add_tool(each)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+    # -- local components -------------------------------------------------------------------------------------------
+
+    @property
+    def _local(self) -> "LocalServer":
+        if self._made is None:
+            from isthmus.components.local import LocalServer
+
+            self._made = LocalServer(
+                self.name, version=self.version, lifespan=self._lifespan, owner=self, **self._options
+            )
+            self._made.on_change.append(self._changed)
+        return self._made
+
+    def tool(self, name_or_fn: str | Callable[..., Any] | None = None, **said: Any) -> Any:
+        """Make a function a tool: `@server.tool`, `@server.tool("name")`, `@server.tool(name=…, tags=…)`.
+
+        Args:
+            name_or_fn: the function, or the tool's name.
+            said: `name`, `title`, `description`, `tags`, `output_schema`, `annotations`, `exclude_args`, `meta`,
+                `enabled`, as `Tool.from_function` takes them.
+
+        Returns:
+            the tool, or what makes a function one.
+        """
+        from isthmus.components.tools import Tool
+
+        def make(fn: Callable[..., Any]) -> "Tool":
+            return self.add_tool(Tool.from_function(fn, **said))
+
+        return _decorate(name_or_fn, said, make)
+
+    def prompt(self, name_or_fn: str | Callable[..., Any] | None = None, **said: Any) -> Any:
+        """Make a function a prompt, in the forms of `tool`.
+
+        Args:
+            name_or_fn: the function, or the prompt's name.
+            said: `name`, `title`, `description`, `tags`, `meta`, `enabled`.
+        """
+        from isthmus.components.prompts import Prompt
+
+        def make(fn: Callable[..., Any]) -> "Prompt":
+            return self.add_prompt(Prompt.from_function(fn, **said))
+
+        return _decorate(name_or_fn, said, make)
+
+    def resource(self, uri: str, **said: Any) -> Callable[[Callable[..., Any]], "Resource | ResourceTemplate"]:
+        """Make a function a resource, or with `{parameters}` in the URI a template: `@server.resource("data://x")`.
+
+        Args:
+            uri: of the resource, or the template.
+            said: `name`, `title`, `description`, `mime_type`, `tags`, `enabled`, `annotations`, `meta`.
+
+        Raises:
+            TypeError: it is used without a URI.
+        """
+        if not isinstance(uri, str):
+            raise TypeError('@resource needs a URI: @server.resource("data://x").')
+        from isthmus.components.resources import of_function
+
+        def make(fn: Callable[..., Any]) -> "Resource | ResourceTemplate":
+            made = of_function(fn, uri, **said)
+            return self.add_template(made) if hasattr(made, "uri_template") else self.add_resource(made)
+
+        return make
+
+    def add_tool(self, tool: "Tool") -> "Tool":
+        """Add a tool; a copy of a mirrored one stands before the mirrored one. Returns it."""
+        return self._add(tool, lambda: self._local.add_tool(tool))
+
+    def add_resource(self, resource: "Resource") -> "Resource":
+        """Add a resource; a copy of a mirrored one stands before the mirrored one. Returns it."""
+        return self._add(resource, lambda: self._local.add_resource(resource))
+
+    def add_template(self, template: "ResourceTemplate") -> "ResourceTemplate":
+        """Add a template; a copy of a mirrored one stands before the mirrored one. Returns it."""
+        return self._add(template, lambda: self._local.add_template(template))
+
+    def add_prompt(self, prompt: "Prompt") -> "Prompt":
+        """Add a prompt; a copy of a mirrored one stands before the mirrored one. Returns it."""
+        return self._add(prompt, lambda: self._local.add_prompt(prompt))
+
+    def remove_tool(self, name: str) -> None:
+        """Remove a local tool, or a copy of a mirrored one, which is seen again then.
+
+        Raises:
+            NotFoundError: there is none of this name.
+        """
+        self._remove("tools", name)
+
+    def remove_prompt(self, name: str) -> None:
+        """Remove a local prompt, or a copy of a mirrored one; as `remove_tool`."""
+        self._remove("prompts", name)
+
+    def remove_resource(self, uri: str) -> None:
+        """Remove a local resource, or a copy of a mirrored one; as `remove_tool`."""
+        self._remove("resources", uri)
+
+    def _add(self, component: _C, add: Callable[[], object]) -> _C:
+        mirror = component.mirror
+        if mirror is not None and any(mirror.member == spec.name for spec in self._proxied):
+            self._copies[component.kind, component.key] = component
+            component.on_change.append(self._changed)
+        else:
+            add()
+        self._changed()
+        return component
+
+    def _remove(self, kind: str, key: str) -> None:
+        if self._copies.pop((kind, key), None) is None:
+            self._local.remove(kind, key)
+        self._changed()
+
+    # -- what there is ----------------------------------------------------------------------------------------------
+
+    async def get_tools(self) -> "dict[str, Tool]":
+        """All tools by name: local ones, those of mounted servers, mirrored ones; the first of a name wins."""
+        return await self._inventory("tools")
+
+    async def get_resources(self) -> "dict[str, Resource]":
+        """All resources by URI, as `get_tools`."""
+        return await self._inventory("resources")
+
+    async def get_resource_templates(self) -> "dict[str, ResourceTemplate]":
+        """All templates by their text, as `get_tools`."""
+        return await self._inventory("resourceTemplates")
+
+    async def get_prompts(self) -> "dict[str, Prompt]":
+        """All prompts by name, as `get_tools`."""
+        return await self._inventory("prompts")
+
+    async def get_tool(self, key: str) -> "Tool":
+        """One tool by name.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        return _one(await self.get_tools(), key, "tool")
+
+    async def get_resource(self, key: str) -> "Resource":
+        """One resource by URI; as `get_tool`."""
+        return _one(await self.get_resources(), key, "resource")
+
+    async def get_resource_template(self, key: str) -> "ResourceTemplate":
+        """One template by its text; as `get_tool`."""
+        return _one(await self.get_resource_templates(), key, "resource template")
+
+    async def get_prompt(self, key: str) -> "Prompt":
+        """One prompt by name; as `get_tool`."""
+        return _one(await self.get_prompts(), key, "prompt")
+
+    def own_components(self, kind: str) -> "dict[str, Component]":
+        """Its own components of a kind: local ones, and copies of mirrored ones."""
+        local = self._made.components(kind) if self._made is not None else {}
+        return local | {key: copy for (its, key), copy in self._copies.items() if its == kind}
+
+    def mounted_servers(self) -> "list[tuple[FastMCP, Spec]]":
+        """The mounted servers, the latest first, and how each is shown."""
+        return [(server, spec) for server, spec in reversed(self._mounts)]
+
+    def proxied_servers(self) -> "tuple[Spec, ...]":
+        """The servers that it stands in front of."""
+        return self._proxied
+
+    async def _inventory(self, kind: str) -> dict[str, Any]:
+        from isthmus.server.inventory import inventory
+
+        return await inventory(self, kind)
+
+    # -- other servers ----------------------------------------------------------------------------------------------
+
+    def mount(
+        self,
+        server: "FastMCP",
+        prefix: str | None = None,
+        as_proxy: bool | None = None,
+        *,
+        namespace: str | None = None,
+        **separators: str | None,
+    ) -> None:
+        """Show another server's things too, under a prefix; what it gets later is shown as well.
+
+        Args:
+            server: the other one.
+            prefix: before its names, and in its URIs; None for none.
+            as_proxy: taken as FastMCP does; here everything mounted is spoken to as a server of its own.
+            namespace: another word for `prefix`.
+            separators: taken as FastMCP does, which has given them up; names are joined by `_`.
+        """
+        from isthmus.server import compose
+
+        under = prefix if prefix is not None else namespace
+        spec = compose.mounted(self._name_for(server, under), under, server.nested(), self._how())
+        self._mounts.append((server, spec))
+        self._changed()
+
+    async def import_server(self, server: "FastMCP", prefix: str | None = None, **separators: str | None) -> None:
+        """Copy what another server has now, under a prefix; what it gets later is not seen.
+
+        Args:
+            server: the other one.
+            prefix: as for `mount`.
+            separators: as for `mount`.
+        """
+        from isthmus.server import compose
+
+        names: dict[str, list[str]] = {
+            "tools": list(await server.get_tools()),
+            "prompts": list(await server.get_prompts()),
+            "resources": [*await server.get_resources(), *await server.get_resource_templates()],
+        }
+        choice = compose.snapshot(names)
+        spec = compose.mounted(self._name_for(server, prefix), prefix, server.nested(), self._how(), choice)
+        self._mounts.append((server, spec))
+        self._changed()
+
+    def _name_for(self, server: "FastMCP", prefix: str | None) -> str:
+        taken = {spec.name for spec in (*(spec for _, spec in self._mounts), *self._proxied)}
+        name = base = prefix or server.name
+        number = 2
+        while name in taken:
+            name, number = f"{base} {number}", number + 1
+        return name
 
     @classmethod
     def as_proxy(
         cls,
-        backend: str | Path | Sequence[str] | ChannelTarget | object,
+        backend: "str | Path | Sequence[str] | dict[str, Any] | ChannelTarget | object",
         *,
         name: str = "isthmus",
         headers: dict[str, str] | None = None,
         env: dict[str, str] | None = None,
         cwd: str | None = None,
-        limits: Limits | None = None,
-        auth: "Access | None" = None,
-        isolation: "Isolation" = "request",
-    ) -> "FastMCP":
-        """A proxy for a server.
+        isolation: "Isolation | None" = None,
+        forward_incoming_headers: bool | Sequence[str] = False,
+        insecure: bool = False,
+        **settings: Any,
+    ) -> "FastMCPProxy":
+        """A proxy for a server, or for many.
 
         Args:
-            backend: a URL, a `.py` or `.js` file, a command with its arguments as a sequence, a server object of the
-                MCP SDK in this process, or a `ChannelTarget` on a transport of your own.
+            backend: a `ProxyClient` or `Client`, a `FastMCP`, a server object of the MCP SDK in this process, a
+                transport, a URL, a `.py` or `.js` file, a command with its arguments as a sequence, an `MCPConfig` or a
+                dict like it, or a `ChannelTarget` on a transport of your own.
             name: what the proxy calls itself.
             headers: sent with every request to a URL.
             env: variables for a command, beyond the few it inherits.
             cwd: the folder a command starts in.
-            limits: times and sizes.
-            auth: whom the HTTP front lets in; on stdio the client is whoever started the process.
             isolation: which session a request gets at a back of an older revision: `request`, one that nobody used
-                before it; `session`, its client's; `shared`, one for all.
+                before it (the default); `session`, its client's; `shared`, one for all (the default of a client that
+                is connected).
+            forward_incoming_headers: which headers of HTTP clients go on to a URL: the names of some, or True for all
+                that may but those that say who may what or where a request came from (`Authorization`, `Origin`,
+                `X-Forwarded-*` and the like go on only by name).
+            insecure: whether credentials may go to an `http://` URL of another machine.
+            settings: as for `FastMCP`.
 
         Raises:
-            ConfigError: the backend is none of these, or does not exist; `auth` is no `Access`.
+            ConfigError: the backend is none of these, or does not exist; `auth` is no `Access`; headers can't be
+                forwarded, or would be readable by others.
         """
-        target = _read_backend(backend, tuple((headers or {}).items()), env, cwd)
-        return cls(name, target=target, limits=limits, auth=auth, isolation=isolation)
+        from isthmus.server.backends import Wishes, specs_of
+        from isthmus.server.proxy import FastMCPProxy
 
-    def run(
-        self,
-        transport: Transport = "stdio",
-        *,
-        host: str = "127.0.0.1",
-        port: int = 8000,
-        path: str | None = None,
-        allow_hosts: Sequence[str] = (),
-        allow_origins: Sequence[str] = (),
-    ) -> None:
-        """Serve until the client leaves (stdio) or a signal comes (http).
-
-        Args:
-            transport: `stdio`, `http` (also called `streamable-http`), or `sse`: HTTP+SSE, beside `http` at `/mcp`.
-            host: the address to listen on, or `unix:` and the path of a Unix socket.
-            port: the port to listen on.
-            path: the endpoint's path; `/mcp` for `http`, `/sse` for `sse` if not given.
-            allow_hosts: Host headers that are served beside loopback's.
-            allow_origins: web origins whose pages may talk to the proxy.
-
-        Raises:
-            ConfigError: the transport or the path is none, the address can't be had or needs `allow_hosts`.
-            SystemExit: with 1, over stdio, when the target never answered.
-        """
-        from isthmus import run
-
-        if transport == "stdio":
-            from isthmus.transports.stdio_front import take_stdout
-
-            work = run.serve_stdio(self._target, take_stdout(), self._how())
-        else:
-            from isthmus.transports.http_front.serve import bind
-
-            place = self._place(transport, path, host=host, port=port, hosts=allow_hosts, origins=allow_origins)
-            work = run.serve_http(self._target, bind(host, port), place, self._how())
-        code = run.run_loop(work)
-        if code:
-            raise SystemExit(code)
-
-    def http_app(
-        self,
-        path: str | None = None,
-        *,
-        transport: Transport = "http",
-        allow_hosts: Sequence[str] = (),
-        allow_origins: Sequence[str] = (),
-    ) -> "HttpApp":
-        """An ASGI application that serves the proxy, for mounting.
-
-        Args:
-            path: the endpoint's path, below where the application is mounted, as for `run`.
-            transport: `http` (also called `streamable-http`), or `sse`, as for `run`.
-            allow_hosts: Host headers that are served beside loopback's.
-            allow_origins: web origins whose pages may talk to the proxy.
-        """
-        from isthmus.mount import HttpApp
-
-        place = self._place(transport, path, hosts=allow_hosts, origins=allow_origins)
-        return HttpApp(self._target, place, self._how())
-
-    def _place(
-        self,
-        transport: Transport,
-        path: str | None,
-        *,
-        host: str = "127.0.0.1",
-        port: int = 8000,
-        hosts: Sequence[str],
-        origins: Sequence[str],
-    ) -> "HttpPlace":
-        from isthmus.run import HttpPlace
-
-        if transport == "sse":
-            paths: dict[str, str] = {"sse": path or "/sse"}
-        elif transport in ("http", "streamable-http"):
-            paths = {"path": path} if path is not None else {}
-        else:
-            raise ConfigError(f"There is no transport {transport!r} here; there are 'stdio', 'http' and 'sse'.")
-        place = HttpPlace(
-            host, port, allow_hosts=tuple(hosts), allow_origins=tuple(origins), access=self._auth, **paths
+        wishes = Wishes(
+            headers=tuple((headers or {}).items()),
+            env=env,
+            cwd=cwd,
+            isolation=isolation,
+            forwards=forward_incoming_headers,
+            insecure=insecure,
+            limits=settings.get("limits") or Limits(),
+            name=name,
         )
-        place.check()
-        return place
+        return FastMCPProxy.in_front_of(specs_of(backend, wishes), name=name, **settings)
+
+    # -- serving ----------------------------------------------------------------------------------------------------
+
+    def nested(self) -> "Nested":
+        """This server as a member of another front (`engine.member.Nested`)."""
+        from isthmus.engine.member import Nested
+
+        if self._nested is None:
+            self._nested = Nested(self.name, self._open)
+        return self._nested
+
+    def _open(self, settings: "Settings") -> "Inner":
+        from dataclasses import replace
+
+        from isthmus.run import open_relay
+
+        relay = open_relay(self._source(), replace(self._how(), is_local=settings.is_local))
+        return relay
 
     def _how(self) -> "Settings":
         from isthmus.engine.settings import Settings
 
-        return Settings(name=self.name, **self._chosen)
+        return Settings(name=self.name, instructions=self.instructions, **self._chosen)
 
-    def memory(self) -> AbstractAsyncContextManager[tuple[Any, Any]]:
-        """The proxy for one client in this process: a transport for the MCP SDK's `Client`.
+    def _source(self) -> "Target | Plan":
+        from isthmus.engine.settings import Plan
 
-        Entered, it gives the streams that a `ClientSession` reads and writes; left, it ends the client's session and
-        what was started for it. Each call gives another, which may be entered once.
+        return Plan(name=self.name, specs=tuple(self._specs()), attach=self._attach)
 
-        Raises:
-            ConfigError: on entering, the SDK is not installed.
-        """
-        from isthmus.run import serve_memory
+    def _attach(self, many: "Many") -> None:
+        self._serving.add(many)
+        many.reload(self._specs(), self._hidden())
 
-        return serve_memory(self._target, self._how())
+    def _specs(self) -> "list[Spec]":
+        from isthmus.server import compose
+
+        specs: list[Spec] = []
+        if self._made is not None and self._made.has_any():
+            specs.append(compose.local(_LOCAL, self._made, self._how()))
+        by_name = {spec.name: spec for spec in self._proxied}
+        copies = [(copy, copy.mirror) for copy in self._copies.values() if copy.enabled]
+        specs += [compose.beside(by_name[str(mirror.member)], copy) for copy, mirror in copies if mirror is not None]
+        return [*specs, *(spec for _, spec in reversed(self._mounts)), *self._proxied]
+
+    def _hidden(self) -> frozenset[tuple[str, str]]:
+        """What is disabled, so that nothing of the same name behind it shows either."""
+        copies = {(kind, key) for (kind, key), copy in self._copies.items() if not copy.enabled}
+        return frozenset(copies | (self._made.disabled() if self._made is not None else set()))
+
+    def _changed(self) -> None:
+        """There is something else than before: those who are served hear of it."""
+        for many in tuple(self._serving):
+            many.loop.call_soon_threadsafe(self._update, many)
+
+    def _update(self, many: "Many") -> None:
+        many.reload(self._specs(), self._hidden())
+        many.refresh(_LOCAL)
 
 
-def _read_backend(
-    backend: object, headers: tuple[tuple[str, str], ...], env: dict[str, str] | None, cwd: str | None
-) -> Target:
-    if isinstance(backend, str | Path | Sequence):
-        target = str(backend) if isinstance(backend, Path) else backend
-        return read_target(target, headers=headers, env=env, cwd=cwd)
-    if headers or env or cwd:
-        raise ConfigError("headers=, env= and cwd= are for a URL or a command; what runs in this process has none.")
-    if isinstance(backend, ChannelTarget):
-        return backend
-    from isthmus.transports.memory import target_of
+def _decorate(name_or_fn: Any, said: dict[str, Any], make: Callable[[Callable[..., Any]], Any]) -> Any:
+    """What a decorator gives back in each of its forms."""
+    if isinstance(name_or_fn, str):
+        if said.get("name") is not None:
+            raise TypeError("A component has one name: give it once.")
+        said["name"] = name_or_fn
+    elif callable(name_or_fn):
+        return make(name_or_fn)
+    elif name_or_fn is not None:
+        raise TypeError(f"A function or a name is expected here, and {name_or_fn!r} is neither.")
+    return make
 
-    return target_of(backend)
+
+def _one(there: dict[str, _T], key: str, what: str) -> _T:
+    from isthmus.exceptions import NotFoundError
+
+    if key not in there:
+        raise NotFoundError(f"There is no {what} {key!r}.")
+    return there[key]
+
+
+def _own_options(more: dict[str, Any]) -> dict[str, Any]:
+    """The settings that local components heed."""
+    known = {"include_tags", "exclude_tags", "mask_error_details", "include_fastmcp_meta", "tool_serializer"}
+    known |= {"on_duplicate_tools", "on_duplicate_resources", "on_duplicate_prompts"}
+    unknown = more.keys() - known - _TAKEN_ELSEWHERE
+    if unknown:
+        raise TypeError(f"FastMCP has no setting {', '.join(sorted(unknown))}.")
+    return {name: value for name, value in more.items() if name in known and value is not None}
