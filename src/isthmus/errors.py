@@ -43,6 +43,10 @@ class BackFault(Fault):
     """The back answered with something that is not MCP, too much of it, or died on the way."""
 
 
+class BackRefused(BackFault):
+    """The back is there, and wants other credentials."""
+
+
 class CallExpired(Fault):
     """No answer in time."""
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from isthmus.engine.gateway import Gateway
 from isthmus.engine.settings import Settings
 from isthmus.engine.tasks import Tasks
-from isthmus.errors import BackFault, BackUnavailable, Fault, WrongEra
-from isthmus.limits import LISTING
+from isthmus.errors import BackFault, BackRefused, BackUnavailable, Fault, WrongEra
+from isthmus.limits import LISTING, MIRRORED_TOOLS
 from isthmus.protocol.breaker import Breaker
 from isthmus.routing.choice import Choice
 from isthmus.routing.face import Face
@@ -153,6 +153,7 @@ class Member:
         self._turned = turned
         self._reviving: asyncio.Task[None] | None = None
         self._is_closed = False
+        self._told: set[str] = set()
 
     @property
     def why_out(self) -> str | None:
@@ -208,7 +209,19 @@ class Member:
                 said = await self.gateway.probe()
         except TimeoutError:
             raise BackUnavailable(f"{self.name} did not answer in time. Is it an MCP server?") from None
+        except BackRefused:
+            if not self.gateway.forwards:
+                raise
+            self.answered()  # it is there, and waits for a client's credentials
+            return
         self.learn(open_object(said) or {})
+
+    def refused(self, kind: str, text: bytes) -> None:
+        """A thing that it lists is not shown to clients; if that is a mistake of the configuration, it is told once."""
+        why = self.face.refusal(kind, text)
+        if why is not None and why not in self._told and len(self._told) < MIRRORED_TOOLS:
+            self._told.add(why)
+            _log.warning("%s: %s", self.name, why)
 
     def is_busy(self) -> bool:
         """Whether calls are in flight, or parked."""
@@ -221,6 +234,8 @@ class Member:
             await self.gateway.close()
 
     def _failed(self, fault: Fault) -> None:
+        if isinstance(fault, BackRefused) and self.gateway.forwards:
+            return  # one client's credentials are nobody else's trouble
         if isinstance(fault, BackUnavailable) and not isinstance(fault, WrongEra):
             self._trip(fault.why)
         elif isinstance(fault, BackFault) and self._breaker.died(asyncio.get_running_loop().time(), fault.why):

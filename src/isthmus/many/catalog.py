@@ -349,6 +349,7 @@ def _item(member: "Member", kind: str, text: bytes) -> Item | None:
     seen = member.face.item(kind, text)
     opened = open_object(text)
     if seen is None or opened is None:
+        member.refused(kind, text)
         return None
     return Item(seen[0], string(opened.get(NAMED_BY[kind])) or "", seen[1])
 

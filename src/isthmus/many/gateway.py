@@ -403,6 +403,8 @@ class Many:
         if self.settings.instructions is not None:
             return self.settings.instructions
         said = [(member.name, member.instructions) for member in self.members if member.instructions]
+        if len(self.members) == 1:
+            return said[0][1] if said else None
         return merge.instructions([(name, text) for name, text in said if text is not None])
 
 

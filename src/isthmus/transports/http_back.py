@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from isthmus import limits
-from isthmus.errors import BackFault, BackUnavailable
+from isthmus.errors import BackFault, BackRefused, BackUnavailable
 from isthmus.protocol.names import MODERN_CODES
 from isthmus.protocol.versions import era_of, has_version_header
 from isthmus.transports.http_client import EventStream, HttpClient, Response
@@ -24,6 +24,7 @@ _log: Final = logging.getLogger("isthmus.back")
 _STATUS_SAYS_LEGACY: Final = frozenset({400, 404, 405, 406, 415, 422, 501})
 _STATUS_SAYS_WHO: Final = frozenset({401, 403, 407, 421, 429})
 """Refusals of the client, or for now; what the server has is not known then."""
+_STATUS_SAYS_CREDENTIALS: Final = frozenset({401, 403})
 _Resume = Callable[[str], Awaitable[EventStream | None]]
 
 
@@ -101,7 +102,8 @@ async def probe_http(client: HttpClient, name: str, probe: Collect, text: bytes,
         return is_modern_answer(envelope)
     if response.status in _STATUS_SAYS_LEGACY or response.status < 300:
         return False
-    raise BackFault(f"{name} answered HTTP {response.status} to server/discover. Check its URL and credentials.")
+    kind = BackRefused if response.status in _STATUS_SAYS_CREDENTIALS else BackFault
+    raise kind(f"{name} answered HTTP {response.status} to server/discover. Check its URL and credentials.")
 
 
 class HttpSession:
@@ -292,7 +294,7 @@ class HttpSession:
     def _refused(self, response: Response) -> BackFault:
         if response.status == 404 and self._has_session:
             return SessionGone(f"{self._name} no longer knows this session. Start a new one.")
-        return BackFault(_unexpected(self._name, response))
+        return _fault_of(self._name, response)
 
 
 class _Waiting:
@@ -332,7 +334,7 @@ class _Reader:
             raise BackFault(
                 f"{self._name} answered another request than the one it was asked. Report it to its makers."
             )
-        raise BackFault(_unexpected(self._name, response))
+        raise _fault_of(self._name, response)
 
     async def follow(self, stream: EventStream, resume: _Resume | None) -> None:
         """The answer is the last event. A stream cut after an event id is resumed where that is possible.
@@ -433,6 +435,11 @@ def _wait(retry: int | None, fruitless: int) -> float:
     if retry is not None:
         return min(max(retry / 1000, limits.RETRY_LEAST), limits.RETRY_MOST)
     return min(limits.RETRY_GET * 2.0 ** min(fruitless - 1, 16), limits.RETRY_MOST)
+
+
+def _fault_of(name: str, response: Response) -> BackFault:
+    kind = BackRefused if response.status in _STATUS_SAYS_CREDENTIALS else BackFault
+    return kind(_unexpected(name, response))
 
 
 def _unexpected(name: str, response: Response) -> str:
