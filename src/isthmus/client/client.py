@@ -122,7 +122,7 @@ class Client(Requests, Generic[TransportT]):
 
     @property
     def relay(self) -> "Served | None":
-        """What stands before the server while the client is connected; None otherwise, and before a `FastMCP`."""
+        """What stands before the server while the client is connected, and what proxies may use; None otherwise."""
         return self._life.connection.relay if self._life.connection is not None else None
 
     @property

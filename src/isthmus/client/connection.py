@@ -5,7 +5,7 @@ a call to a server of an older revision is then no more than that.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import mcp
     from mcp.types import Implementation, InitializeResult
 
+    from isthmus.client.listening import Heard
     from isthmus.many.gateway import Many
 
 Mode = Literal["auto", "legacy", "modern"]
@@ -49,19 +50,65 @@ class Connection:
     """What a connected client has.
 
     Args:
-        sdk: the SDK's client.
-        relay: what it speaks to; None where the server is one of ours, which has its own.
+        relay: what it speaks to.
     """
 
-    def __init__(self, sdk: "mcp.Client", relay: "Gateway | Many | None") -> None:
-        self.sdk = sdk
+    def __init__(self, relay: "Gateway | Many") -> None:
+        self.sdk: mcp.Client
         self.relay = relay
         self.tasks = Tasks()
         self.level: Any = None
         """The level that log messages are wanted from, where each request has to say so."""
         self.watching: dict[str, asyncio.Task[None]] = {}
         """What is subscribed to by a stream of its own, by URI."""
+        self.listeners: set[Heard] = set()
+        """Who reads an older session's notifications as events."""
         self.output_schemas: dict[str, Any] = {}
+        self.is_closing = False
+
+    async def open(self, streams: Any, mode: str, how: How) -> None:
+        """Connect the SDK's client to the relay.
+
+        Raises:
+            MCPError: the relay refused.
+        """
+        import mcp
+
+        from isthmus.client.listening import watch_lists
+
+        callbacks = how.handlers.callbacks()
+        callbacks["message_handler"] = self._tee(callbacks.get("message_handler"))
+        self.sdk = mcp.Client(
+            nullcontext(streams),
+            mode=mode,
+            read_timeout_seconds=how.timeout,
+            client_info=how.info,
+            cache=None,
+            **callbacks,
+        )
+        await self.sdk.__aenter__()
+        if self.is_modern and how.handlers.log is not None:
+            self.level = "debug"
+        if self.is_modern and how.handlers.message is not None:
+            watch_lists(self)
+
+    async def close(self) -> None:
+        """End what belongs to the connection, and the SDK's client; by the task that opened it."""
+        self.is_closing = True
+        for each in self.listeners:
+            each.end()
+        await self.tasks.close()
+        await self.sdk.__aexit__(None, None, None)
+
+    def _tee(self, handler: "Callable[[Any], Awaitable[None]] | None") -> "Callable[[Any], Awaitable[None]]":
+        async def hear(message: Any) -> None:
+            if not isinstance(message, Exception):
+                for each in self.listeners:
+                    each.hear(message)
+            if handler is not None:
+                await handler(message)
+
+        return hear
 
     @property
     def is_modern(self) -> bool:
@@ -94,47 +141,36 @@ async def connect(source: Any, how: How) -> AsyncIterator[Connection]:
     Raises:
         RuntimeError: there is no connection to be had; the sentence says why.
     """
-    import mcp
     from mcp.shared.exceptions import MCPError
 
-    async with _streams(source) as (relay, streams):
+    async with _relay(source) as (relay, streams):
         try:
             async with asyncio.timeout(how.init_timeout or CLIENT_OPEN):
-                mode = await _mode(relay, how.mode)
-                sdk = mcp.Client(
-                    nullcontext(streams),
-                    mode=mode,
-                    read_timeout_seconds=how.timeout,
-                    client_info=how.info,
-                    cache=None,
-                    **how.handlers.callbacks(),
-                )
-                await sdk.__aenter__()
+                mode = await _mode(relay, how.mode, is_own=_is_own(source))
+                connection = Connection(relay)
+                await connection.open(streams, mode, how)
         except TimeoutError:
             raise RuntimeError("The client could not connect: the server did not answer in time.") from None
         except (Fault, MCPError) as error:
             raise RuntimeError(f"The client could not connect: {error}") from error
-        connection = Connection(sdk, relay)
         try:
             if how.mode == "modern" and not connection.is_modern:
                 raise RuntimeError("The client could not connect: the server speaks no modern revision.")
             yield connection
         finally:
-            await connection.tasks.close()
-            await sdk.__aexit__(None, None, None)
+            await connection.close()
 
 
-@asynccontextmanager
-async def _streams(source: Any) -> "AsyncIterator[tuple[Gateway | Many | None, Any]]":
+def _relay(source: Any) -> "AbstractAsyncContextManager[tuple[Gateway | Many, Any]]":
     """The relay before a source, and the streams that reach it."""
-    opened: AbstractAsyncContextManager[Any]
-    if not isinstance(source, Target | Plan):
-        opened = source.memory()
-        async with opened as streams:
-            yield None, streams
-        return
-    async with open_memory(as_shared(source), _SETTINGS) as (relay, streams):
-        yield relay, streams
+    if _is_own(source):
+        return open_memory(source._source(), source._how())
+    return open_memory(as_shared(source), _SETTINGS)
+
+
+def _is_own(source: Any) -> bool:
+    """Whether it is a server object of this library, which says itself how it is served."""
+    return not isinstance(source, Target | Plan)
 
 
 def as_shared(source: Target | Plan) -> Target | Plan:
@@ -148,11 +184,11 @@ def as_shared(source: Target | Plan) -> Target | Plan:
     return replace(source, specs=tuple(specs))
 
 
-async def _mode(relay: "Gateway | Many | None", mode: Mode) -> str:
+async def _mode(relay: "Gateway | Many", mode: Mode, *, is_own: bool) -> str:
     """What the SDK's client is told: `legacy`, or `auto`, which before a relay is modern."""
     if mode == "legacy":
         return "legacy"
-    if mode == "modern" or relay is None:
+    if mode == "modern" or is_own:
         return "auto"
     spoken = await asyncio.gather(*map(_speaks_modern, _gateways(relay)), return_exceptions=True)
     return "legacy" if False in spoken and True not in spoken else "auto"

@@ -3,7 +3,7 @@
 import datetime
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from isthmus.exceptions import ToolError
@@ -11,6 +11,8 @@ from isthmus.limits import LIST_PAGES
 from isthmus.protocol.names import LOG_LEVEL_KEY
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from mcp.types import (
         BlobResourceContents,
         CompleteResult,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     )
 
     from isthmus.client.connection import Connection
+    from isthmus.client.listening import Listening
     from isthmus.client.progress import ProgressHandler
     from isthmus.client.results import CallToolResult
 
@@ -189,6 +192,47 @@ class Requests(ABC):
     async def read_resource_mcp(self, uri: Any) -> "ReadResourceResult":
         """The answer to a reading of a resource; `uri` as for `read_resource`."""
         return _readable(await self._connection.sdk.read_resource(_uri(uri), meta=self._meta(None)))
+
+    async def subscribe_resource(self, uri: Any) -> None:
+        """Have the message handler hear when a resource changes; `uri` as for `read_resource`."""
+        from isthmus.client.listening import subscribe
+
+        await subscribe(self._connection, _uri(uri))
+
+    async def unsubscribe_resource(self, uri: Any) -> None:
+        """End that."""
+        from isthmus.client.listening import unsubscribe
+
+        await unsubscribe(self._connection, _uri(uri))
+
+    def listen(
+        self,
+        *,
+        tools_list_changed: bool = False,
+        prompts_list_changed: bool = False,
+        resources_list_changed: bool = False,
+        resource_subscriptions: Sequence[str] = (),
+    ) -> "AbstractAsyncContextManager[Listening]":
+        """Listen for changes, in servers of any revision.
+
+        Args:
+            tools_list_changed: whether to hear that there are other tools.
+            prompts_list_changed: the same of prompts.
+            resources_list_changed: the same of resources.
+            resource_subscriptions: URIs of resources whose changes to hear of.
+
+        Returns:
+            what, entered, gives an async iterator of the SDK's events: `ToolsListChanged()`, `ResourceUpdated(uri)`, …
+        """
+        from isthmus.client.listening import Wanted, listen
+
+        wanted: Wanted = {
+            "tools_list_changed": tools_list_changed,
+            "prompts_list_changed": prompts_list_changed,
+            "resources_list_changed": resources_list_changed,
+            "resource_subscriptions": resource_subscriptions,
+        }
+        return listen(self._connection, wanted)
 
     # -- prompts ----------------------------------------------------------------------------------------------------
 

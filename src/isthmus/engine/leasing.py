@@ -2,7 +2,8 @@
 
 With isolation `request` every request gets a session that nobody used before it. What must outlive a request
 (subscriptions, tasks) uses one long-lived *companion*; the level is said again to each fresh session. With `shared`
-all clients' requests run in one session, under ids and progress tokens that tell them apart.
+all clients' requests run in one session, under ids and progress tokens that tell them apart; the calls in which the back
+may ask are those of one client at a time, which may have many of them.
 """
 
 import asyncio
@@ -114,6 +115,8 @@ class LeasingSession:
         self._level: str | None = None
         self._running: dict[int | str, _Running] = {}
         self._joining = asyncio.Lock()
+        self._taking = asyncio.Lock()
+        self._taken: tuple[Lease[Opened], int] | None = None
 
     async def open(self, envelope: Envelope) -> bytes:
         """Open the first session with the client's `initialize`; its answer, for the client.
@@ -199,13 +202,31 @@ class LeasingSession:
             await self._run(running, envelope, port, await self._long_lived())
             return
         fresh, self._fresh = self._fresh, None
-        lease = fresh or await self._lease(
+        lease = fresh or await self._take(
             f"{envelope.method} {_name(envelope)}".strip(), is_exclusive=row_of(envelope.method).may_ask
         )
         try:
             await self._run(running, envelope, port, lease.session)
         finally:
-            lease.release()
+            self._give(lease)
+
+    async def _take(self, label: str, *, is_exclusive: bool) -> Lease[Opened]:
+        """A session for a request; where all share one, the client's other calls may be in it already."""
+        if not is_exclusive or self._pool.isolation != "shared":
+            return await self._lease(label, is_exclusive=is_exclusive)
+        async with self._taking:
+            lease, count = self._taken or (await self._lease(label, is_exclusive=True), 0)
+            self._taken = lease, count + 1
+            return lease
+
+    def _give(self, lease: Lease[Opened]) -> None:
+        """A request is over: its session is given back, by the last of the client's that are in it."""
+        if self._taken is not None and self._taken[0] is lease:
+            count = self._taken[1] - 1
+            self._taken = (lease, count) if count else None
+            if count:
+                return
+        lease.release()
 
     async def _run(self, running: _Running, envelope: Envelope, port: Port, opened: Opened) -> None:
         if envelope.method == "logging/setLevel":
