@@ -118,6 +118,8 @@ PARKED_KEPT: Final = 256
 """Notifications that a parked call keeps for the retry; older ones are dropped."""
 RECALLED_KEPT: Final = 256
 """Parked calls that ended for another call and are remembered, to tell a late retry why; four times the sessions."""
+ASKING_KEPT: Final = 1024
+"""Calls of functions in this process that wait for a modern client's answers; the oldest is given up for another one."""
 STRAY_QUESTION: Final = 30.0
 """For a question that a legacy back asks outside any call, until a call comes that it can be asked in."""
 SPARE_PAUSE: Final = 0.05
