@@ -3,7 +3,8 @@
 ERA is legacy, modern, or mute (answers nothing). What it hears is appended to LOG with its name, and that it started.
 It starts fast: standard library only, run with -I -S. In its environment: TTL and SCOPE of its lists, PAGE (items on a
 page), TOOLS (more of them), CURSORS (circle, endless), REFUSE (so many lists), SLOW (seconds before it reads), DIES (at
-once, while this file is there), MUTE (methods that it does not answer).
+once, while this file is there), MUTE (methods that it does
+not answer), UNKNOWN (methods that it does not know).
 """
 
 import json
@@ -207,7 +208,7 @@ def take(message: Any) -> None:
         handler = known.get(message["method"])
         if message["method"] in os.environ.get("MUTE", "").split():
             return
-        if handler is None:
+        if handler is None or message["method"] in os.environ.get("UNKNOWN", "").split():
             error(message, -32601, f"Method not found: {message['method']}")
         else:
             handler(message)

@@ -1,6 +1,5 @@
 """A back that is dead, mute, slow or crashing harms only itself, and comes back by itself."""
 
-import asyncio
 import stat
 import sys
 from pathlib import Path
@@ -287,7 +286,7 @@ def test_start_waits_for_a_server_that_is_required_and_fails_with_it(tmp_path: P
             with pytest.raises(BackUnavailable, match="/no/such/command"):
                 await made.start()
         async with many(spec("mute", "a", log, required=True, limits=limits.Limits(call=0.3))) as made:
-            with pytest.raises(BackUnavailable, match="^a did not"):
+            with pytest.raises(BackUnavailable, match=r"^a did not"):
                 await made.start()
 
     run(scenario)

@@ -195,6 +195,11 @@ class Gateway:
         """Whether a call is parked here that a `requestState` stands for."""
         return self._visiting is not None and self._visiting.holds(state)
 
+    def drop(self, state: str | None) -> None:
+        """End the call parked here that a `requestState` stands for, if there is one: its client left."""
+        if self._visiting is not None:
+            self._visiting.drop(state)
+
     async def open_session(
         self, envelope: Envelope, strays: Strays, headers: Mapping[str, str] | None = None
     ) -> tuple[Session, bytes]:

@@ -10,6 +10,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec import Raw
@@ -44,6 +45,25 @@ def owner_of(request: ModernRequest) -> str:
     """Whose call it is: who the front says it is, and what of its headers the back goes by."""
     owner = request.principal or ""
     return f"{owner} {hashlib.sha256(request.forwarded).hexdigest()}" if request.forwarded else owner
+
+
+class Refusing(ModernRequest):
+    """A retry by which some questions are answered with errors, which no client can say in `inputResponses`.
+
+    `refusals` are the error objects by key.
+    """
+
+    __slots__ = ("refusals",)
+    refusals: Mapping[str, Raw]
+
+    @classmethod
+    def of(cls, request: ModernRequest, refusals: Mapping[str, Raw]) -> "Refusing":
+        """A request, and what it refuses."""
+        made = cls.__new__(cls)
+        for name in ModernRequest.__slots__:
+            setattr(made, name, getattr(request, name))
+        made.refusals = refusals
+        return made
 
 
 class Visit:
@@ -148,10 +168,19 @@ class Parked:
         """The first request is open."""
         self._visit = visit
 
-    def retry(self, visit: Visit, answers: Mapping[str, Raw]) -> list[Envelope]:
-        """The client called again; its answers as the session takes them, unknown ones ignored."""
+    def retry(
+        self, visit: Visit, answers: Mapping[str, Raw], refusals: Mapping[str, Raw] = MappingProxyType({})
+    ) -> list[Envelope]:
+        """The client called again; its answers as the session takes them, unknown ones ignored.
+
+        Args:
+            visit: the request.
+            answers: the results, by key.
+            refusals: the errors, by key (`Refusing`).
+        """
+        refused = [(self.questions.pop(key), raw) for key, raw in refusals.items() if key in self.questions]
         taken = [(self.questions.pop(key), raw) for key, raw in answers.items() if key in self.questions]
-        self._urls.is_declined |= any(each.id is None and not edits.is_accepted(raw) for each, raw in taken)
+        self._urls.is_declined |= any(each.id is None and not edits.is_accepted(raw) for each, raw in taken + refused)
         self._visit = visit
         self.lease.resume()
         if self._move(Event.RETRIED) is Do.DELIVER:
@@ -164,7 +193,8 @@ class Parked:
             asyncio.get_running_loop().call_later(limits.QUESTIONS_TOGETHER, self._assembled)
         elif self._urls.is_demanded:
             self._back.tasks.start(self._call_again())
-        return [_answer(question, raw) for question, raw in taken if question.id is not None]
+        replies = [_answer(question, raw) for question, raw in taken if question.id is not None]
+        return replies + [_answer(question, raw, "error") for question, raw in refused if question.id is not None]
 
     def leave(self, visit: Visit) -> None:
         """The client gave a request up; if it is the open one, the call is cancelled."""
@@ -377,7 +407,7 @@ def _is_wanted(envelope: Envelope, level: str | None) -> bool:
     return said not in legacy_front.LEVELS or legacy_front.LEVELS.index(said) >= legacy_front.LEVELS.index(level)
 
 
-def _answer(question: Question, result: Raw) -> Envelope:
+def _answer(question: Question, outcome: Raw, kind: str = "result") -> Envelope:
     id = question.id or b"null"
-    members: Members = {"jsonrpc": Raw(b'"2.0"'), "id": Raw(id), "result": result}
+    members: Members = {"jsonrpc": Raw(b'"2.0"'), "id": Raw(id), kind: outcome}
     return Envelope(Kind.ANSWER, members, "", id, question.key)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Raw
 
 from isthmus import limits
-from isthmus.engine.parking import Parked, Visit, modern_answer, owner_of
+from isthmus.engine.parking import Parked, Refusing, Visit, modern_answer, owner_of
 from isthmus.engine.passing import Passing, PassingCall
 from isthmus.engine.sharing import Box, Opened
 from isthmus.errors import Fault, FrontFault
@@ -188,7 +188,8 @@ class Visiting:
             raise FrontFault('"inputResponses" must be an object of objects.', code=INVALID_PARAMS)
         self._parked.pop(parked.name)[1].cancel()
         visit = Visit(request, port, self._read(request)[0])
-        await _attend(parked, visit, parked.retry(visit, answers))
+        refusals = request.refusals if isinstance(request, Refusing) else {}
+        await _attend(parked, visit, parked.retry(visit, answers, refusals))
 
     def _park(self, parked: Parked, request: ModernRequest, visit: Visit) -> None:
         """Answer the open request with the questions and a sealed state."""
@@ -213,6 +214,14 @@ class Visiting:
         """Whether a call is parked here that a `requestState` stands for."""
         ticket = self._seal().open(state) if state is not None else None
         return ticket is not None and ticket.exchange in self._parked
+
+    def drop(self, state: str | None) -> None:
+        """End the parked call that a `requestState` stands for, if there is one: its client left."""
+        ticket = self._seal().open(state) if state is not None else None
+        if ticket is not None and ticket.exchange in self._parked:
+            parked, timer = self._parked[ticket.exchange]
+            timer.cancel()
+            self._expire(parked)
 
     def _redeem(self, request: ModernRequest) -> Parked:
         """The parked call that a retry belongs to.

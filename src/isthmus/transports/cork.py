@@ -1,11 +1,16 @@
 """Small writes of one turn of the loop, sent together at its end.
 
 A write wakes the process at the other end, and on a busy machine the waking costs more than the sending. Writes that
-come one after the other find it awake, and it finds more to do when it wakes.
+come one after the other find it awake, and it finds more to do when it wakes. It is one for all connections of a loop:
+with many backs, hardly any has more than one write in a turn.
 """
 
 import asyncio
-from typing import Protocol
+import logging
+from typing import Final, Protocol
+from weakref import WeakKeyDictionary
+
+_log: Final = logging.getLogger("isthmus.transports")
 
 
 class Corked(Protocol):
@@ -18,19 +23,32 @@ class Corked(Protocol):
 class Cork:
     """Has connections write at the end of this turn of the loop."""
 
-    __slots__ = ("_held", "_loop")
+    __slots__ = ("_held",)
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self) -> None:
         self._held: list[Corked] = []
 
     def hold(self, connection: Corked) -> None:
         """Call the connection's `uncork` once, soon."""
         if not self._held:
-            self._loop.call_soon(self._release)
+            asyncio.get_running_loop().call_soon(self._release)
         self._held.append(connection)
 
     def _release(self) -> None:
         held, self._held = self._held, []
         for connection in held:
-            connection.uncork()
+            try:
+                connection.uncork()
+            except Exception:
+                _log.exception("A connection could not be written to; this is a bug of isthmus.")
+
+
+_corks: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, Cork]] = WeakKeyDictionary()
+
+
+def cork_of(loop: asyncio.AbstractEventLoop) -> Cork:
+    """The one of a loop."""
+    cork = _corks.get(loop)
+    if cork is None:
+        cork = _corks[loop] = Cork()
+    return cork

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from isthmus.limits import BODY_TOGETHER, HEADS_REMEMBERED, POOL_IDLE, RESPONSE_HEAD
-from isthmus.transports.cork import Cork
+from isthmus.transports.cork import cork_of
 from isthmus.transports.http_response import EventStream, Failure, Response
 
 _TIMEOUT: Final = re.compile(r"\btimeout=([0-9]{1,6})\b", re.IGNORECASE)
@@ -60,7 +60,7 @@ class Known:
     __slots__ = ("cork", "heads", "keys")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.cork = Cork(loop)
+        self.cork = cork_of(loop)
         self.keys: dict[bytes, str] = {}
         self.heads: dict[bytes, tuple[dict[str, str], int]] = {}
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from isthmus import limits
 from isthmus.limits import Limits
-from isthmus.transports.cork import Cork
+from isthmus.transports.cork import cork_of
 from isthmus.transports.http_front.port import JSON_LINES
 from isthmus.transports.http_front.request import Request
 
@@ -50,7 +50,7 @@ class Front:
         self.limits = bounds
         self.connections: set[Connection] = set()
         self.running: set[asyncio.Task[None]] = set()
-        self.cork = Cork(asyncio.get_running_loop())
+        self.cork = cork_of(asyncio.get_running_loop())
         self._heads: dict[bytes, tuple[Request, int]] = {}
         self.is_stopping = False
         self.date_line = b""
