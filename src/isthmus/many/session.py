@@ -240,6 +240,8 @@ class ManySession:
         leg = self._legs.pop(member, None)
         if leg is None:
             return
+        for id in leg.asked.values():
+            self._questions.forget(id)
         if leg.opening is not None:
             leg.opening.cancel()
         if leg.session is not None:
