@@ -4,6 +4,7 @@ import datetime
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from isthmus.client.stdio import (
     UvStdioTransport,
     UvxStdioTransport,
 )
+from isthmus.client.transforms import translated
 from isthmus.errors import ConfigError
 from isthmus.transports.target import ChannelTarget, HttpTarget, Target, read_target
 
@@ -188,25 +190,38 @@ class MCPConfigTransport(ClientTransport):
         said: Mapping[str, Any] = self.config if isinstance(self.config, Mapping) else self.config.to_dict()
         if "mcpServers" not in said and "servers" not in said:
             said = {"mcpServers": said}
-        config = from_mapping(said)
+        key = "mcpServers" if "mcpServers" in said else "servers"
+        if not isinstance(said[key], Mapping):
+            raise ConfigError(f"The configuration's {key!r} is no object of servers by their names.")
+        servers = translated(said[key])
+        foreign = {name: self._take_auth(server) for name, server in servers.items() if _has_foreign_auth(server)}
+        config = from_mapping({**said, key: servers})
         if len(config.specs) > 1 and not self._name_as_prefix:
             raise ConfigError(
                 "name_as_prefix=False is for a single server: of many, nobody could tell whose a name is. Leave it out."
             )
-        return Plan(name=config.name, specs=config.specs)
+        specs = (replace(spec, target=foreign.get(spec.name, spec.target)) for spec in config.specs)
+        return Plan(name=config.name, specs=tuple(specs))
+
+    def _take_auth(self, server: dict[str, Any]) -> Target:
+        """The target of a server with credentials that are no token; they are taken out of what is said of it."""
+        auth = server.pop("auth")
+        kind = server.get("transport") or infer_transport_type_from_url(server["url"])
+        made = SSETransport if kind == "sse" else StreamableHttpTransport
+        return made(server["url"], server.get("headers"), auth).source
 
     def __repr__(self) -> str:
         return f"<MCPConfigTransport({', '.join(spec.name for spec in self._plan.specs)})>"
 
 
 class TargetTransport(ClientTransport):
-    """A target of the engine: a command as a list, a Unix socket, a transport of the user's own."""
+    """A target of the engine: a command as a list, a Unix socket, a transport of the user's own, or many servers."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: "Target | Plan") -> None:
         self._target = target
 
     @property
-    def source(self) -> Target:
+    def source(self) -> "Target | Plan":
         return self._target
 
     def __repr__(self) -> str:
@@ -253,6 +268,11 @@ def infer_transport_type_from_url(url: Any) -> Literal["http", "sse"]:
 
 def _is_url(said: object) -> bool:
     return isinstance(said, str) and said.lower().startswith(("http://", "https://", "http+unix://"))
+
+
+def _has_foreign_auth(server: Any) -> bool:
+    auth = server.get("auth") if isinstance(server, Mapping) and "url" in server else None
+    return auth == "oauth" or not isinstance(auth, str | None)
 
 
 def _memory_target(server: Any) -> ChannelTarget:

@@ -117,6 +117,8 @@ class Face:
             if missing_of(members, edit):
                 return None
             is_edited |= hide(members, edit)
+        if edit.title is not None:
+            members["title"] = text_of(edit.title)
         if edit.description is not None:
             members["description"] = text_of(edit.description)
             is_edited = True

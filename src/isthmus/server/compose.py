@@ -7,12 +7,15 @@ passes a call of the original.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from isthmus.engine.member import Nested, Spec
 from isthmus.engine.settings import Settings
 from isthmus.routing.choice import Choice, Edit, Part
 from isthmus.routing.face import Face
+from isthmus.routing.namespace import Namespace
+from isthmus.transports.memory import target_of
+from isthmus.wire.codec import encode
 
 if TYPE_CHECKING:
     from isthmus.components.component import Component
@@ -48,36 +51,41 @@ def beside(main: Spec, component: "Component") -> Spec:
     """
     mirror = component.mirror
     assert mirror is not None
-    edit = edit_of(component.changes(), mirror.own, component.kind)
-    part = Part(allow=(mirror.own,), edits=((mirror.own, edit),) if edit != Edit() else ())
+    own = own_name(main, mirror.kind, mirror.own)
+    edit = edit_of(component)
+    part = Part(allow=(own,), edits=((own, edit),) if edit != Edit() else ())
     parts = {name: part if name == PARTS[mirror.kind] else _NOTHING for name in ("tools", "prompts", "resources")}
-    shown = component.name if PARTS[mirror.kind] != "resources" else mirror.own
+    shown = component.key
     return Spec(
         name=f"{main.name} {mirror.kind} {shown}",
         target=main.target,
         settings=main.settings,
-        face=Face(main.face.prefix, Choice(**parts)),
+        face=Face(None if PARTS[mirror.kind] != "resources" else main.face.prefix, Choice(**parts)),
         beside=main.name,
         owned=Only(mirror.kind, shown),
     )
 
 
-def edit_of(changes: dict[str, Any], own: str, kind: str) -> Edit:
-    """What is other about a copy.
-
-    Args:
-        changes: its fields that differ from what they were mirrored from.
-        own: the name there.
-        kind: of component.
-    """
-    name = changes.get("name")
+def edit_of(component: "Component") -> Edit:
+    """What is other about a copy than about what it was mirrored from."""
+    changes, covered = component.changes(), getattr(component, "hidden", {})
     return Edit(
-        rename=name if name != own or PARTS[kind] == "resources" else None,
+        rename=changes.get("name"),
         title=changes.get("title"),
         description=changes.get("description"),
-        hidden=tuple(changes.get("hidden", ())),
-        fixed=tuple(changes.get("fixed", ())),
+        hidden=tuple(name for name, value in covered.items() if value is ...),
+        fixed=tuple((name, encode(value)) for name, value in covered.items() if value is not ...),
     )
+
+
+def own_name(spec: Spec, kind: str, shown: str) -> str:
+    """What a server itself calls what clients know as `shown`."""
+    rest = shown
+    if spec.face.prefix:
+        space = Namespace([spec.face.prefix])
+        split = space.split_name(shown) if kind in ("tools", "prompts") else space.split_uri(shown)
+        rest = split[1] if split is not None else shown
+    return spec.face.own(kind, rest) or rest
 
 
 def local(name: str, components: "LocalServer", settings: Settings) -> Spec:
@@ -89,7 +97,10 @@ def local(name: str, components: "LocalServer", settings: Settings) -> Spec:
         settings: how they are stood before.
     """
     return Spec(
-        name=name, target=components.target(), settings=replace(settings, isolation="session"), owned=components
+        name=name,
+        target=target_of(components.server),
+        settings=replace(settings, isolation="session"),
+        owned=components,
     )
 
 

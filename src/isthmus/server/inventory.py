@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
-from isthmus.routing.namespace import Namespace
-
 if TYPE_CHECKING:
     from isthmus.engine.member import Spec
     from isthmus.server.server import FastMCP
@@ -40,25 +38,27 @@ async def inventory(server: "FastMCP", kind: str) -> dict[str, Any]:
 async def _mirrored(spec: "Spec", kind: str) -> dict[str, Any]:
     """What a proxied server has, each as a mirrored component."""
     from isthmus.client.client import Client
-    from isthmus.components import mirror
+    from isthmus.client.transports import TargetTransport
     from isthmus.engine.settings import Plan
 
-    client: Client[Any] = Client(Plan(name=spec.name, specs=(spec,)))
+    client: Client[Any] = Client(TargetTransport(Plan(name=spec.name, specs=(spec,))))
     async with client:
         listed = await getattr(client, _LISTS[kind])()
-    made: dict[str, Any] = {}
-    for model in listed:
-        shown = str(getattr(model, _KEYS[kind]))
-        made[shown] = mirror(kind, model, own=own_name(spec, kind, shown), caller=client, member=spec.name)
-    return made
+    make = _maker(kind)
+    return {str(getattr(model, _KEYS[kind])): make(client, model, spec.name) for model in listed}
 
 
-def own_name(spec: "Spec", kind: str, shown: str) -> str:
-    """What a server itself calls what clients know as `shown`."""
-    prefix = spec.face.prefix
-    rest = shown
-    if prefix:
-        space = Namespace([prefix])
-        split = space.split_name(shown) if kind in ("tools", "prompts") else space.split_uri(shown)
-        rest = split[1] if split is not None else shown
-    return spec.face.own(kind, rest) or rest
+def _maker(kind: str) -> Any:
+    """What makes a mirrored component of a listed one."""
+    from isthmus.components.prompts import ProxyPrompt
+    from isthmus.components.resources import ProxyResource
+    from isthmus.components.templates import ProxyTemplate
+    from isthmus.components.tools import ProxyTool
+
+    makers: dict[str, Any] = {
+        "tools": ProxyTool.from_mcp_tool,
+        "prompts": ProxyPrompt.from_mcp_prompt,
+        "resources": ProxyResource.from_mcp_resource,
+        "resourceTemplates": ProxyTemplate.from_mcp_template,
+    }
+    return makers[kind]

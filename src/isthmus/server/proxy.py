@@ -187,9 +187,10 @@ class FastMCPProxy(FastMCP):
 
 def _client_of(specs: "tuple[Spec, ...]") -> Client[Any]:
     """A client of the servers that a proxy stands before."""
+    from isthmus.client.transports import TargetTransport
     from isthmus.engine.settings import Plan
 
-    return ProxyClient(Plan(name=specs[0].name, specs=specs))
+    return ProxyClient(TargetTransport(Plan(name=specs[0].name, specs=specs)))
 
 
 def _plain(model: Any) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """`FastMCP`: a server of local components, mounted servers and proxied ones. It assembles; the engine does the work."""
 
+import inspect
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakSet
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from isthmus.components.component import Component
     from isthmus.components.local import LocalServer
     from isthmus.components.prompts import Prompt
-    from isthmus.components.resources import Resource, ResourceTemplate
+    from isthmus.components.resources import Resource
+    from isthmus.components.templates import ResourceTemplate
     from isthmus.components.tools import Tool
     from isthmus.engine.member import Inner, Nested, Spec
     from isthmus.engine.settings import Plan, Settings
@@ -26,12 +28,25 @@ if TYPE_CHECKING:
     from isthmus.transports.target import ChannelTarget, Target
 
 _log: Final = logging.getLogger("isthmus.server")
-_C = TypeVar("_C", bound="Component")
 _T = TypeVar("_T")
 _LOCAL: Final = "local components"
+_REGISTRIES: Final = {
+    "tools": "tools",
+    "prompts": "prompts",
+    "resources": "resources",
+    "resourceTemplates": "templates",
+}
+"""Where local components of each kind are kept."""
+_HEEDED: Final = frozenset({"include_tags", "exclude_tags", "mask_error_details"})
+_DUPLICATES: Final = {
+    "on_duplicate_tools": ("tools",),
+    "on_duplicate_resources": ("resources", "resourceTemplates"),
+    "on_duplicate_prompts": ("prompts",),
+}
 _TAKEN_ELSEWHERE: Final = frozenset(
     {"dependencies", "debug", "log_level", "host", "port", "sse_path", "message_path", "streamable_http_path"}
-    | {"json_response", "stateless_http", "resource_prefix_format", "tool_transformations", "cache_expiration_seconds"}
+    | {"json_response", "stateless_http", "resource_prefix_format", "include_fastmcp_meta", "tool_serializer"}
+    | {"tool_transformations", "cache_expiration_seconds"}
 )
 """Settings of FastMCP's that have no meaning here, or are given to `run`; taken so that its programs start."""
 
@@ -87,7 +102,6 @@ class FastMCP(Served):
         self._lifespan = lifespan
         self._options = _own_options(more)
         self._made: LocalServer | None = None
-        self._copies: dict[tuple[str, str], Component] = {}
         self._mounts: list[tuple[FastMCP, Spec]] = []
         self._proxied: tuple[Spec, ...] = ()
         self._serving: WeakSet[Many] = WeakSet()
@@ -108,11 +122,15 @@ class FastMCP(Served):
         if self._made is None:
             from isthmus.components.local import LocalServer
 
-            self._made = LocalServer(
-                self.name, version=self.version, lifespan=self._lifespan, owner=self, **self._options
-            )
-            self._made.on_change.append(self._changed)
+            self._made = LocalServer(self.name, self, version=self.version or "", **self._options)
+            self._made.apart = self._is_apart
+            self._made.heard.append(lambda kind: self._changed())
         return self._made
+
+    def _is_apart(self, component: "Component") -> bool:
+        """Whether a component is a copy of a mirrored one, which runs where that one does."""
+        mirror = component.mirror
+        return mirror is not None and any(mirror.member == spec.name for spec in self._proxied)
 
     def tool(self, name_or_fn: str | Callable[..., Any] | None = None, **said: Any) -> Any:
         """Make a function a tool: `@server.tool`, `@server.tool("name")`, `@server.tool(name=…, tags=…)`.
@@ -158,29 +176,33 @@ class FastMCP(Served):
         """
         if not isinstance(uri, str):
             raise TypeError('@resource needs a URI: @server.resource("data://x").')
-        from isthmus.components.resources import of_function
+        from isthmus.components.functions import callable_of, context_parameter
+        from isthmus.components.resources import Resource
+        from isthmus.components.templates import ResourceTemplate
 
-        def make(fn: Callable[..., Any]) -> "Resource | ResourceTemplate":
-            made = of_function(fn, uri, **said)
-            return self.add_template(made) if hasattr(made, "uri_template") else self.add_resource(made)
+        def make(fn: Callable[..., Any]) -> Resource | ResourceTemplate:
+            takes = inspect.signature(callable_of(fn)).parameters.keys() - {context_parameter(fn)}
+            if takes or "{" in uri:
+                return self.add_template(ResourceTemplate.from_function(fn, uri, **said))
+            return self.add_resource(Resource.from_function(fn, uri, **said))
 
         return make
 
     def add_tool(self, tool: "Tool") -> "Tool":
         """Add a tool; a copy of a mirrored one stands before the mirrored one. Returns it."""
-        return self._add(tool, lambda: self._local.add_tool(tool))
+        return self._local.add(tool)
 
     def add_resource(self, resource: "Resource") -> "Resource":
         """Add a resource; a copy of a mirrored one stands before the mirrored one. Returns it."""
-        return self._add(resource, lambda: self._local.add_resource(resource))
+        return self._local.add(resource)
 
     def add_template(self, template: "ResourceTemplate") -> "ResourceTemplate":
         """Add a template; a copy of a mirrored one stands before the mirrored one. Returns it."""
-        return self._add(template, lambda: self._local.add_template(template))
+        return self._local.add(template)
 
     def add_prompt(self, prompt: "Prompt") -> "Prompt":
         """Add a prompt; a copy of a mirrored one stands before the mirrored one. Returns it."""
-        return self._add(prompt, lambda: self._local.add_prompt(prompt))
+        return self._local.add(prompt)
 
     def remove_tool(self, name: str) -> None:
         """Remove a local tool, or a copy of a mirrored one, which is seen again then.
@@ -188,30 +210,19 @@ class FastMCP(Served):
         Raises:
             NotFoundError: there is none of this name.
         """
-        self._remove("tools", name)
+        self._local.tools.remove(name)
 
     def remove_prompt(self, name: str) -> None:
         """Remove a local prompt, or a copy of a mirrored one; as `remove_tool`."""
-        self._remove("prompts", name)
+        self._local.prompts.remove(name)
 
     def remove_resource(self, uri: str) -> None:
         """Remove a local resource, or a copy of a mirrored one; as `remove_tool`."""
-        self._remove("resources", uri)
+        self._local.resources.remove(uri)
 
-    def _add(self, component: _C, add: Callable[[], object]) -> _C:
-        mirror = component.mirror
-        if mirror is not None and any(mirror.member == spec.name for spec in self._proxied):
-            self._copies[component.kind, component.key] = component
-            component.on_change.append(self._changed)
-        else:
-            add()
-        self._changed()
-        return component
-
-    def _remove(self, kind: str, key: str) -> None:
-        if self._copies.pop((kind, key), None) is None:
-            self._local.remove(kind, key)
-        self._changed()
+    def remove_template(self, uri_template: str) -> None:
+        """Remove a local template, or a copy of a mirrored one; as `remove_tool`."""
+        self._local.templates.remove(uri_template)
 
     # -- what there is ----------------------------------------------------------------------------------------------
 
@@ -251,10 +262,9 @@ class FastMCP(Served):
         """One prompt by name; as `get_tool`."""
         return _one(await self.get_prompts(), key, "prompt")
 
-    def own_components(self, kind: str) -> "dict[str, Component]":
+    def own_components(self, kind: str) -> "Mapping[str, Component]":
         """Its own components of a kind: local ones, and copies of mirrored ones."""
-        local = self._made.components(kind) if self._made is not None else {}
-        return local | {key: copy for (its, key), copy in self._copies.items() if its == kind}
+        return getattr(self._made, _REGISTRIES[kind]).all() if self._made is not None else {}
 
     def mounted_servers(self) -> "list[tuple[FastMCP, Spec]]":
         """The mounted servers, the latest first, and how each is shown."""
@@ -411,18 +421,18 @@ class FastMCP(Served):
     def _specs(self) -> "list[Spec]":
         from isthmus.server import compose
 
-        specs: list[Spec] = []
-        if self._made is not None and self._made.has_any():
-            specs.append(compose.local(_LOCAL, self._made, self._how()))
+        if self._made is None:
+            return [*(spec for _, spec in reversed(self._mounts)), *self._proxied]
+        own: list[Any] = [each for kind in _REGISTRIES for each in self.own_components(kind).values()]
+        specs = [compose.local(_LOCAL, self._made, self._how())] if not all(map(self._is_apart, own)) else []
         by_name = {spec.name: spec for spec in self._proxied}
-        copies = [(copy, copy.mirror) for copy in self._copies.values() if copy.enabled]
+        copies = [(each, each.mirror) for each in own if self._is_apart(each) and self._made.shows(each)]
         specs += [compose.beside(by_name[str(mirror.member)], copy) for copy, mirror in copies if mirror is not None]
         return [*specs, *(spec for _, spec in reversed(self._mounts)), *self._proxied]
 
     def _hidden(self) -> frozenset[tuple[str, str]]:
         """What is disabled, so that nothing of the same name behind it shows either."""
-        copies = {(kind, key) for (kind, key), copy in self._copies.items() if not copy.enabled}
-        return frozenset(copies | (self._made.disabled() if self._made is not None else set()))
+        return self._made.hidden() if self._made is not None else frozenset()
 
     def _changed(self) -> None:
         """There is something else than before: those who are served hear of it."""
@@ -457,9 +467,9 @@ def _one(there: dict[str, _T], key: str, what: str) -> _T:
 
 def _own_options(more: dict[str, Any]) -> dict[str, Any]:
     """The settings that local components heed."""
-    known = {"include_tags", "exclude_tags", "mask_error_details", "include_fastmcp_meta", "tool_serializer"}
-    known |= {"on_duplicate_tools", "on_duplicate_resources", "on_duplicate_prompts"}
-    unknown = more.keys() - known - _TAKEN_ELSEWHERE
+    unknown = more.keys() - _HEEDED - _DUPLICATES.keys() - _TAKEN_ELSEWHERE
     if unknown:
         raise TypeError(f"FastMCP has no setting {', '.join(sorted(unknown))}.")
-    return {name: value for name, value in more.items() if name in known and value is not None}
+    heeded = {name: value for name, value in more.items() if name in _HEEDED and value is not None}
+    duplicates = {kind: more[name] for name, kinds in _DUPLICATES.items() if more.get(name) for kind in kinds}
+    return heeded | ({"duplicates": duplicates} if duplicates else {})
