@@ -1,15 +1,21 @@
-"""`isthmus check`: what a target is, which eras and revisions it speaks, what it offers, and how fast it answers."""
+"""`isthmus check`: what a target is, which eras and revisions it speaks, what it offers, and how fast it answers.
+
+Of a file: each of its servers, as they are behind the proxy.
+"""
 
 import asyncio
+import io
 import sys
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TextIO
 
 from isthmus.cli.peer import LISTINGS, Client, Legacy, Modern, Peer, Refused, Server, list_all
-from isthmus.errors import Fault
+from isthmus.engine.member import Nested, Spec
+from isthmus.errors import ConfigError, Fault
 from isthmus.limits import Limits
 from isthmus.run import run_loop
-from isthmus.transports.target import Target, where
+from isthmus.transports.launch import Launch
+from isthmus.transports.target import HttpTarget, Target, where
 
 _CLIENT: Final = Client("isthmus-check", {})
 
@@ -19,52 +25,82 @@ def check(target: Target, bounds: Limits) -> int:
     return run_loop(_check(target, bounds))
 
 
+def check_all(specs: Sequence[Spec]) -> int:
+    """Print what each server of a file is; 0 if all work, 1 with a sentence for each that doesn't."""
+    return run_loop(_check_all(specs))
+
+
 async def _check(target: Target, bounds: Limits) -> int:
     server = Server(target, bounds)
     try:
         print(f"{target.name}  {where(target)}".rstrip())
-        found = [await _check_modern(server), await _check_legacy(server)]
+        why = await _check_eras(server, sys.stdout)
     finally:
         await server.close()
-    if not any(each is None for each in found):
-        print(f"isthmus: {found[1]}", file=sys.stderr)
+    if why is not None:
+        print(f"isthmus: {why}", file=sys.stderr)
         return 1
     return 0
 
 
-async def _check_modern(server: Server) -> str | None:
-    """Print the modern face; why there is none."""
-    return await _check_era(
-        Modern(server, _CLIENT), "server/discover", lambda opened: _listed(opened.get("supportedVersions"))
-    )
+async def _check_all(specs: Sequence[Spec]) -> int:
+    """All are asked at once, each within its own limits, and told in their order."""
+    said = [io.StringIO() for _ in specs]
+    found = await asyncio.gather(*(_check_spec(spec, text) for spec, text in zip(specs, said, strict=True)))
+    out = []
+    for spec, text, why in zip(specs, said, found, strict=True):
+        print(f"{spec.name}  {_place(spec.target)}".rstrip())
+        print(text.getvalue(), end="")
+        if why is not None:
+            print(f"           {why}")
+            out.append(f"{spec.name} is not there: {why}")
+    for each in out:
+        print(f"isthmus: {each}", file=sys.stderr)
+    return 1 if out else 0
 
 
-async def _check_legacy(server: Server) -> str | None:
-    """Print the legacy face; why there is none."""
+async def _check_spec(spec: Spec, out: TextIO) -> str | None:
+    """Print what a server of a file is; why it is not there."""
+    assert not isinstance(spec.target, Nested), "no file says so"
+    try:
+        server = Server(spec.target, spec.settings.limits)
+    except ConfigError as error:
+        return str(error)
+    try:
+        return await _check_eras(server, out)
+    finally:
+        await server.close()
+
+
+async def _check_eras(server: Server, out: TextIO) -> str | None:
+    """Print the modern face and the legacy one; why there is neither."""
+    modern = Modern(server, _CLIENT)
+    found = [await _check_era(modern, "server/discover", lambda said: _listed(said.get("supportedVersions")), out)]
 
     def versions(opened: dict[str, Any]) -> str:
         return str(opened.get("protocolVersion")) + (", over HTTP+SSE" if server.back.is_sse else "")
 
-    return await _check_era(Legacy(server, _CLIENT), "ping", versions)
+    found.append(await _check_era(Legacy(server, _CLIENT), "ping", versions, out))
+    return found[1] if all(found) else None
 
 
-async def _check_era(peer: Peer, probe: str, versions: Callable[[dict[str, Any]], str]) -> str | None:
+async def _check_era(peer: Peer, probe: str, versions: Callable[[dict[str, Any]], str], out: TextIO) -> str | None:
     began = _now()
     try:
         await peer.open()
     except (Refused, Fault) as fault:
-        print(f"  {peer.era}   no")
+        print(f"  {peer.era}   no", file=out)
         return str(fault)
     opened = _ms(began)
-    print(f"  {peer.era}   yes: {versions(peer.opened)}; {_who(peer.server_info)}")
-    print(f"           first answer {opened}, {probe} {await _latency(peer, probe)}")
+    print(f"  {peer.era}   yes: {versions(peer.opened)}; {_who(peer.server_info)}", file=out)
+    print(f"           first answer {opened}, {probe} {await _latency(peer, probe)}", file=out)
     capabilities = peer.opened.get("capabilities")
-    await _print_offer(peer, capabilities if isinstance(capabilities, dict) else {})
+    await _print_offer(peer, capabilities if isinstance(capabilities, dict) else {}, out)
     return None
 
 
-async def _print_offer(peer: Peer, capabilities: dict[str, Any]) -> None:
-    print(f"           capabilities: {_capabilities(capabilities)}")
+async def _print_offer(peer: Peer, capabilities: dict[str, Any], out: TextIO) -> None:
+    print(f"           capabilities: {_capabilities(capabilities)}", file=out)
     counts = []
     for title, listing in LISTINGS.items():
         if listing.capability in capabilities:
@@ -73,7 +109,7 @@ async def _print_offer(peer: Peer, capabilities: dict[str, Any]) -> None:
             except Refused:
                 counts.append(f"? {title}")
     if counts:
-        print(f"           offers: {', '.join(counts)}")
+        print(f"           offers: {', '.join(counts)}", file=out)
 
 
 async def _latency(peer: Peer, method: str) -> str:
@@ -96,6 +132,13 @@ def _capabilities(capabilities: dict[str, Any]) -> str:
 
 def _who(info: dict[str, Any]) -> str:
     return f"{info.get('title') or info.get('name') or 'unnamed'} {info.get('version') or ''}".strip()
+
+
+def _place(target: object) -> str:
+    """Where a server of a file is found, without what may be secret: queries and arguments."""
+    if isinstance(target, HttpTarget):
+        return target.url.partition("?")[0]
+    return target.argv[0] if isinstance(target, Launch) else ""
 
 
 def _listed(value: Any) -> str:

@@ -260,8 +260,13 @@ def _bind(place: "HttpPlace", name: str) -> "socket.socket":
 
 
 def _check(arguments: argparse.Namespace, target: str | list[str]) -> int:
-    from isthmus.cli.check import check
+    from isthmus.cli.check import check, check_all
 
+    if is_file(target):
+        from isthmus.cli.servers import read_specs, refuse_options
+
+        refuse_options(arguments)
+        return check_all(read_specs(str(target)))
     return check(_target(arguments, target), _limits(arguments))
 
 

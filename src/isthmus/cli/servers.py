@@ -11,6 +11,7 @@ from isthmus.errors import ConfigError
 if TYPE_CHECKING:
     from isthmus.config.load import Config
     from isthmus.config.variables import Ask, Input
+    from isthmus.engine.member import Spec
     from isthmus.engine.settings import Plan, Settings
     from isthmus.transports.launch import Launch
 
@@ -69,6 +70,18 @@ def refuse_options(arguments: argparse.Namespace) -> None:
     for option in _NOT_FOR_FILES:
         if getattr(arguments, option, None) not in (None, [], False):
             raise ConfigError(f"--{option} is not for a file of servers: say it of each server there. See the docs.")
+
+
+def read_specs(path: str) -> "tuple[Spec, ...]":
+    """The servers that a file configures, in their order.
+
+    Raises:
+        ConfigError: it can't be read or can't work.
+    """
+    from isthmus.cli.config import asker
+    from isthmus.config.load import load
+
+    return load(path, ask=_once(asker())).specs
 
 
 def as_command(path: str) -> "Launch":
