@@ -3,8 +3,8 @@
 ERA is legacy, modern, or mute (answers nothing). What it hears is appended to LOG with its name, and that it started.
 It starts fast: standard library only, run with -I -S. In its environment: TTL and SCOPE of its lists, PAGE (items on a
 page), TOOLS (more of them), CURSORS (circle, endless), REFUSE (so many lists), SLOW (seconds before it reads), DIES (at
-once, while this file is there), MUTE (methods that it does
-not answer), UNKNOWN (methods that it does not know).
+once, while this file is there), MUTE (methods that it does not answer), UNKNOWN (methods that it does not know), GATE
+(the file that the tool `wait` waits for), STUBBORN (it leaves late).
 """
 
 import json
@@ -90,7 +90,9 @@ def call(message: Any) -> None:
         return
     if name == "die":
         os._exit(3)
-    if name == "link":
+    if name == "wait":
+        threading.Thread(target=wait, args=(message,), daemon=True).start()
+    elif name == "link":
         result(message, content=[{"type": "resource_link", "uri": "note://here", "name": "note"}])
     elif name == "ask":
         ask(message)
@@ -99,10 +101,20 @@ def call(message: Any) -> None:
         changed()
         result(message, content=[])
     elif name in [each["name"] for each in lists()["tools/list"][1]]:
-        said = {"from": NAME, "tool": name, "given": given, "pid": os.getpid()}
-        result(message, content=[{"type": "text", "text": json.dumps(said)}])
+        echo(message, name, given)
     else:
         error(message, -32602, f"Unknown tool {name}")
+
+
+def echo(message: Any, name: str, given: Any) -> None:
+    said = {"from": NAME, "tool": name, "given": given, "pid": os.getpid()}
+    result(message, content=[{"type": "text", "text": json.dumps(said)}])
+
+
+def wait(message: Any) -> None:
+    while not os.path.exists(os.environ["GATE"]):
+        time.sleep(0.01)
+    echo(message, "wait", {})
 
 
 def ask(message: Any) -> None:
@@ -220,3 +232,5 @@ if os.path.exists(os.environ.get("DIES", "")):
 time.sleep(float(os.environ.get("SLOW", "0")))
 for line in sys.stdin:
     take(json.loads(line))
+if "STUBBORN" in os.environ:
+    time.sleep(1.5)

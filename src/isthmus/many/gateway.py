@@ -218,7 +218,7 @@ class Many:
             return self._answer(request, port, headers)
         try:
             asked = wanted(request.row.name, request.params)
-            route = self.routes.find(asked)
+            route = self._where_parked(request, asked) or self.routes.find(asked)
             if route is None:
                 return self._seek(request, asked, port, headers, task)
             return self._send(request, route, port, headers, task)
@@ -282,11 +282,11 @@ class Many:
             raise member.fault()
         return member.gateway.relay(_readdressed(request, route), _routed(port, route, method), headers, task)
 
-    def _holder(self, request: ModernRequest, member: Member) -> Member:
-        """Where a call is parked that its client comes back to: it may be in one that is configured no more."""
-        state = string(request.params["requestState"])
-        old = (each for each in self._retiring if each.name == member.name and each.gateway.holds(state))
-        return next(old, member)
+    def _where_parked(self, request: ModernRequest, asked: Wanted) -> Route | None:
+        """Where a call is parked that its client comes back to, if that is configured no more, or otherwise."""
+        state = string(request.params.get("requestState"))
+        old = next((each for each in self._retiring if each.gateway.holds(state)), None) if state is not None else None
+        return Routes([old]).find(asked) if old is not None else None
 
     async def _seek(
         self,

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import os
 import signal
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from isthmus.engine.settings import Plan
@@ -41,7 +43,29 @@ def reread(many: Many, plan: Plan) -> None:
 
 
 async def _watch(many: Many, plan: Plan) -> None:
+    """Follow the files' folders: most programs don't write into a file but put a new one in its place."""
     from watchfiles import awatch
 
-    async for _ in awatch(*plan.watched):
-        reread(many, plan)
+    seen = _stamps(plan)
+    async for _ in awatch(*_folders(plan), watch_filter=None, recursive=False):
+        stamps = _stamps(plan)
+        if stamps != seen:
+            seen = stamps
+            reread(many, plan)
+
+
+def _folders(plan: Plan) -> set[Path]:
+    return {Path(each).absolute().parent for each in plan.watched}
+
+
+def _stamps(plan: Plan) -> list[tuple[int, int, int] | None]:
+    """By what a file is known to have changed, or to be another one; None where there is none."""
+    stamps: list[tuple[int, int, int] | None] = []
+    for each in plan.watched:
+        try:
+            found = os.stat(each)
+        except OSError:
+            stamps.append(None)
+        else:
+            stamps.append((found.st_ino, found.st_size, found.st_mtime_ns))
+    return stamps
