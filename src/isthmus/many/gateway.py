@@ -276,8 +276,6 @@ class Many:
         task: asyncio.Task[None] | None,
     ) -> Coroutine[Any, Any, None]:
         member, method = route.member, request.row.name
-        if "requestState" in request.params:
-            member = self._holder(request, member)
         if member.why_out is not None:
             raise member.fault()
         return member.gateway.relay(_readdressed(request, route), _routed(port, route, method), headers, task)
