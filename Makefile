@@ -48,6 +48,7 @@ bench: setup
 	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/crossings.py
 	$(BIN)/python bench/paths.py
+	$(BIN)/python bench/many.py
 
 clean:
 	rm -rf .venv .venvs tests/node/node_modules bench/environments/node_modules dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

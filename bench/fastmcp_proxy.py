@@ -1,10 +1,10 @@
 """FastMCP as a proxy, run by the interpreter of its own environment.
 
-    fastmcp_proxy.py default|reuse modern|legacy http:PORT|stdio URL|COMMAND…
+    fastmcp_proxy.py default|reuse|many modern|legacy http:PORT|stdio URL…|COMMAND…
 
 `default` is `create_proxy(target)`: a fresh session for every call. `reuse` is what its documentation names for one
 session that all calls share: a connected `Client` given to `create_proxy`. The era is that of the shared client; by
-default FastMCP takes that of the call.
+default FastMCP takes that of the call. `many` is its proxy of several servers: each URL is one, called s0, s1, ….
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ async def serve(proxy: Any, front: str) -> None:
 
 async def main(mode: str, era: str, front: str, target: list[str]) -> None:
     back: Any
+    if mode == "many":
+        servers = {f"s{number}": {"url": url} for number, url in enumerate(target)}
+        await serve(create_proxy({"mcpServers": servers}), front)
+        return
     if target[0].startswith("http"):
         back = StreamableHttpTransport(target[0])
     else:

@@ -1,7 +1,9 @@
 -- The back of the paths over HTTP: both eras, answers as JSON or as a stream, of any size; loaded by nginx's Lua module.
 --
 -- Its tools are FORM_SIZE (`json_100`, `sse_1000000`): one text of SIZE bytes, as JSON or as an event stream. Legacy
--- sessions get an id and nothing else: what they are for is the proxy's business.
+-- sessions get an id and nothing else: what they are for is the proxy's business. With a list given to `answer` it is one
+-- of many backs: `M.fresh` and `M.stale` are 100 tools of about 250 bytes, good for an hour (for legacy clients: until they
+-- are said to change) and for no time.
 
 local M = {}
 
@@ -27,6 +29,20 @@ local known = {
    ["tools/list"] = tools(),
 }
 
+local function hundred(cache)
+   local list = {}
+   for number = 1, 99 do
+      list[number] = '{"name":"tool_' .. number .. '","title":"Tool ' .. number .. '","description":"Does what the tool '
+         .. 'before it does, and a little more of it than most would ask for.","inputSchema":{"type":"object",'
+         .. '"properties":{"text":{"type":"string"},"count":{"type":"integer"}},"required":["text"]}}'
+   end
+   list[100] = '{"name":"json_100","inputSchema":{"type":"object","properties":{"text":{"type":"string"}}}}'
+   return cache .. '"tools":[' .. table.concat(list, ",") .. "]"
+end
+
+M.fresh = hundred('"ttlMs":3600000,"cacheScope":"public",')
+M.stale = hundred(CACHE)
+
 local function content(size)
    if not results[size] then
       results[size] = '"content":[{"type":"text","text":"' .. string.rep("x", tonumber(size) - 2) .. 'ok"}]'
@@ -48,15 +64,15 @@ local function send(form, parts)
    ngx.print(parts)
 end
 
-local function initialize(id, body)
+local function initialize(id, body, offered)
    sessions = sessions + 1
    ngx.header["Mcp-Session-Id"] = "bench-" .. sessions
    local version = body:match('"protocolVersion":%s*"([^"]+)"')
-   local result = '"protocolVersion":"' .. version .. '","capabilities":{"tools":{}},' .. INFO
+   local result = '"protocolVersion":"' .. version .. '","capabilities":{"tools":' .. offered .. "}," .. INFO
    send("json", {'{"jsonrpc":"2.0","id":', id, ',"result":{', result, "}}"})
 end
 
-function M.answer()
+function M.answer(tools)
    local verb = ngx.req.get_method()
    if verb ~= "POST" then
       return ngx.exit(verb == "DELETE" and 204 or 405)
@@ -74,9 +90,9 @@ function M.answer()
    end
    local method = body:match('"method":%s*"([^"]+)"')
    if method == "initialize" then
-      return initialize(id, body)
+      return initialize(id, body, tools == M.fresh and '{"listChanged":true}' or "{}")
    end
-   local result = known[method]
+   local result = method == "tools/list" and tools or known[method]
    if not result then
       return send("json", {'{"jsonrpc":"2.0","id":', id, ',"error":{"code":-32601,"message":"Method not found"}}'})
    end

@@ -50,6 +50,8 @@ class Sample:
     calls: int
     seconds: float
     p50_ms: float
+    p99_ms: float = 0.0
+    """Of HTTP only."""
 
 
 def message(method: str, params: dict[str, Any] | None = None, identifier: int | None = None) -> dict[str, Any]:
@@ -63,9 +65,9 @@ def initialize(identifier: int) -> dict[str, Any]:
     return message("initialize", {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": CLIENT}, identifier)
 
 
-def call(way: Way, size: int, identifier: int) -> dict[str, Any]:
+def call(way: Way, size: int, identifier: int, prefix: str = "") -> dict[str, Any]:
     """A call of the tool that answers with `size` bytes in the path's form."""
-    params: dict[str, Any] = {"name": f"{way.form}_{size}", "arguments": {"text": "hello"}}
+    params: dict[str, Any] = {"name": f"{prefix}{way.form}_{size}", "arguments": {"text": "hello"}}
     return message("tools/call", {**params, "_meta": META} if way.era == "modern" else params, identifier)
 
 
@@ -88,19 +90,24 @@ def check_answer(body: bytes, identifier: int, size: int) -> None:
 
 @dataclass
 class HttpFace:
-    """How a target is spoken to over HTTP: its port, and the headers of each of its legacy sessions."""
+    """How a target is spoken to over HTTP: its port, the headers of each of its legacy sessions, and what begins the
+    names of its tools; where that is several, calls go to each in turn."""
 
     stage: Stage
     way: Way
     port: int
     core: int
     sessions: list[dict[str, str]] = field(default_factory=list)
+    prefixes: Sequence[str] = ("",)
     started: int = 0
+
+    def prefix(self, number: int) -> str:
+        return self.prefixes[number % len(self.prefixes)]
 
     def headers(self, size: int, session: int = 0) -> dict[str, str]:
         base = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
         if self.way.era == "modern":
-            name = f"{self.way.form}_{size}"
+            name = f"{self.prefix(session)}{self.way.form}_{size}"
             return {**base, "MCP-Protocol-Version": MODERN, "Mcp-Method": "tools/call", "Mcp-Name": name}
         return {**base, **self.sessions[session % len(self.sessions)]} if self.sessions else base
 
@@ -141,7 +148,8 @@ class HttpFace:
 
     def _one(self, connection: http.client.HTTPConnection, size: int, identifier: int) -> float:
         began = time.perf_counter()
-        _, body = self.post(connection, compact(call(self.way, size, identifier)), self.headers(size, identifier))
+        said = compact(call(self.way, size, identifier, self.prefix(identifier)))
+        _, body = self.post(connection, said, self.headers(size, identifier))
         took = time.perf_counter() - began
         check_answer(body, identifier, size)
         return took
@@ -149,7 +157,8 @@ class HttpFace:
     def window(self, size: int, in_flight: int, seconds: float) -> Sample:
         """Load with `in_flight` connections; raises `BenchError` when any answer is an error or a wrong one."""
         file = self.stage.folder / "requests"
-        file.write_bytes(b"\0".join(self._request(size, session) for session in range(max(1, len(self.sessions)))))
+        kinds = range(max(len(self.prefixes), len(self.sessions)))
+        file.write_bytes(b"\0".join(self._request(size, number) for number in kinds))
         modes = [("check", 1)] if in_flight == 1 else [("load", in_flight - 1), ("beside", 1)]
         running = [self._start(mode, connections, str(file), mark(size)) for mode, connections in modes]
         time.sleep(seconds)
@@ -163,10 +172,11 @@ class HttpFace:
         calls = sum(result["calls"] for result in results)
         if sum(result["bytes"] for result in results) < calls * size:
             raise BenchError(f"{calls} answers had fewer than {size} bytes each")
-        return Sample(calls, results[0]["duration_us"] / 1e6, results[0]["p50_us"] / 1e3)
+        return Sample(calls, results[0]["duration_us"] / 1e6, results[0]["p50_us"] / 1e3, results[0]["p99_us"] / 1e3)
 
     def _request(self, size: int, session: int) -> bytes:
-        text = compact(call(self.way, size, 0)).replace(b'"id":0', b'"id":' + PLACE.encode(), 1)
+        said = compact(call(self.way, size, 0, self.prefix(session)))
+        text = said.replace(b'"id":0', b'"id":' + PLACE.encode(), 1)
         headers = {"Host": f"127.0.0.1:{self.port}", **self.headers(size, session), "Content-Length": str(len(text))}
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         return f"POST /mcp HTTP/1.1\r\n{head}\r\n".encode() + text

@@ -122,7 +122,7 @@ def verdict(ways: Sequence[Way], results: Results) -> tuple[list[str], bool]:
         for cell in cells(results, way):
             ours = results.get((way.key, cell, "isthmus"), Outcome(failed="not measured"))
             if ours.failed:
-                missed.append(f"isthmus, {way.title}, {cell}: failed: {_plain(ours.failed)}")
+                missed.append(f"isthmus, {way.title}, {cell}: failed: {plain(ours.failed)}")
                 continue
             if cell.size == LARGE and (worst := statistics.median(t.memory for t in ours.turns)) > MEMORY:
                 told = f"{number(worst)} payloads per call in flight"
@@ -148,7 +148,7 @@ def disturbance(results: Results) -> str:
     return f"Other processes had {spread(shares)} % of the proxy's core." if shares else "Nothing was measured."
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     def line(words: Sequence[str]) -> str:
         return "| " + " | ".join(words) + " |"
 
@@ -165,7 +165,7 @@ def _summary(ways: Sequence[Way], results: Results) -> list[str]:
                 row.append(spread(values) if values else "failed")
             rows.append(row)
     head = ["Path", "Peer", f"{SMALL} B, 1 in flight", f"{SMALL} B, 128 in flight"]
-    return ["## How many times the calls/s of each peer", "", *_table(head, rows)]
+    return ["## How many times the calls/s of each peer", "", *table(head, rows)]
 
 
 def _memory(ways: Sequence[Way], results: Results) -> list[str]:
@@ -182,7 +182,7 @@ def _memory(ways: Sequence[Way], results: Results) -> list[str]:
                 rows.append(row)
     told = "Peak memory above that of the warm proxy, as a multiple of 16 MB per call in flight."
     head = ["Path", "Proxy", "16 MB, 1 in flight", "16 MB, 4 in flight"]
-    return ["## Memory", "", told, "", *_table(head, rows)]
+    return ["## Memory", "", told, "", *table(head, rows)]
 
 
 def _way(way: Way, results: Results) -> list[str]:
@@ -195,7 +195,7 @@ def _way(way: Way, results: Results) -> list[str]:
                 continue
             if outcome.failed:
                 rows.append([str(cell), name, "failed", "", "", "", ""])
-                notes[f"* {name}, {cell}: {_plain(outcome.failed)}"] = None
+                notes[f"* {name}, {cell}: {plain(outcome.failed)}"] = None
                 continue
             values = ratios(results, way, cell, name)
             columns = [[getattr(turn, what) for turn in outcome.turns] for what in ("rate", "cpu_us", "busy", "p50_ms")]
@@ -211,16 +211,16 @@ def _way(way: Way, results: Results) -> list[str]:
         "half answered in, ms",
         "isthmus is ×",
     ]
-    return [f"### {way.title}", "", *_table(head, rows), *notes, *([""] if notes else [])]
+    return [f"### {way.title}", "", *table(head, rows), *notes, *([""] if notes else [])]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """A failure's text in one line, without places of this machine."""
     line = re.sub(r"(/[\w.@+-]+){2,}", "…", " ".join(text.split()))
     return line.replace("|", "/")[:300]
 
 
-def _machine() -> list[str]:
+def machine() -> list[str]:
     processor = platform.machine()
     with contextlib.suppress(OSError):
         found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
@@ -278,7 +278,7 @@ def write(
     lines += ["## All figures", ""]
     for way in ways:
         lines += _way(way, results)
-    lines += ["## Machine and versions", "", *_machine()]
+    lines += ["## Machine and versions", "", *machine()]
     lines += [f"* {name} {version}" for name, version in versions.items()]
     lines += ["", "## Method", "", METHOD.format(rounds=rounds, round=0.5)]
     Path(place).write_text("\n".join(lines).rstrip() + "\n")

@@ -26,6 +26,8 @@ BACK = r"""
     listen 127.0.0.1:@PORT@ backlog=1024;
     location = /status { stub_status; }
     location = /mcp { content_by_lua_block { back.answer() } }
+    location /fresh/ { content_by_lua_block { back.answer(back.fresh) } }
+    location /stale/ { content_by_lua_block { back.answer(back.stale) } }
   }
 }
 """

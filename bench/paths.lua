@@ -70,8 +70,8 @@ function done(summary, latency)
    end
    local errors = summary.errors
    io.write(string.format(
-      'RESULT {"calls":%d,"duration_us":%d,"p50_us":%d,"checked":%d,"wrong":%d,"bytes":%d,'
+      'RESULT {"calls":%d,"duration_us":%d,"p50_us":%d,"p99_us":%d,"checked":%d,"wrong":%d,"bytes":%d,'
          .. '"connect":%d,"read":%d,"write":%d,"status":%d,"timeout":%d}\n',
-      summary.requests, summary.duration, latency:percentile(50), checks, wrongs, summary.bytes,
+      summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), checks, wrongs, summary.bytes,
       errors.connect, errors.read, errors.write, errors.status, errors.timeout))
 end
