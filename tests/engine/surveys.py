@@ -13,6 +13,7 @@ from isthmus.engine.settings import Settings
 from isthmus.engine.stand import Stand
 from isthmus.engine.standin import StandIn, stand_in
 from isthmus.limits import Limits
+from isthmus.pool.policy import Isolation
 from isthmus.transports.launch import Launch
 from tests.engine.clients import META, Box, Exchange, LegacyClient, ModernClient
 
@@ -20,10 +21,12 @@ BACK = str(Path(__file__).with_name("survey_back.py"))
 
 
 @asynccontextmanager
-async def standing(era: str, log: Path, stand: Stand, **given: Any) -> AsyncIterator[StandIn]:
+async def standing(
+    era: str, log: Path, stand: Stand, isolation: Isolation = "session", **given: Any
+) -> AsyncIterator[StandIn]:
     """Somebody who stands in before a back, who afterwards must have left nothing."""
     target = Launch("back", (sys.executable, "-I", "-S", BACK, era, str(log)), {})
-    made = Gateway(target, Settings(limits=Limits(**given)))
+    made = Gateway(target, Settings(limits=Limits(**given), isolation=isolation))
     relay = stand_in(made, stand)
     assert isinstance(relay, StandIn)
     try:

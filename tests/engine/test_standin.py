@@ -18,6 +18,7 @@ from tests.engine.surveys import Front, shown_methods, standing
 
 PAIRS = pytest.mark.parametrize("front", ["legacy", "modern"])
 BACKS = pytest.mark.parametrize("era", ["legacy", "modern"])
+ISOLATIONS = pytest.mark.parametrize("isolation", ["session", "request", "shared"])
 ABLE: dict[str, Any] = {"elicitation": {}, "sampling": {}, "roots": {}}
 FORM = {"message": "Who?", "requestedSchema": {"type": "object", "properties": {}}}
 ASK = {"method": "elicitation/create", "params": FORM}
@@ -58,14 +59,15 @@ def test_a_function_answers_and_the_client_hears_nothing(front: str, era: str, t
     run(scenario)
 
 
+@ISOLATIONS
 @BACKS
 @PAIRS
-def test_functions_answer_some_and_the_client_the_rest(front: str, era: str, tmp_path: Path) -> None:
+def test_functions_answer_some_and_the_client_the_rest(front: str, era: str, isolation: Any, tmp_path: Path) -> None:
     async def sample(params: dict[str, Any], client: FrontClient) -> dict[str, Any]:
         return MODEL | {"model": str(params["maxTokens"])}
 
     async def scenario() -> None:
-        async with standing(era, tmp_path / "log", Stand(sampling=sample)) as relay:
+        async with standing(era, tmp_path / "log", Stand(sampling=sample), isolation) as relay:
             client = Front(relay, front, ABLE, {"elicitation/create": SAID, "roots/list": {"roots": []}})
             told = await client.told([{"a": ASK, "s": SAMPLE}, {"r": ROOTS, "t": SAMPLE}])
             made = MODEL | {"model": "5"}
@@ -118,9 +120,10 @@ def test_without_logs_there_is_no_logging(front: str, era: str, tmp_path: Path) 
     run(scenario)
 
 
+@ISOLATIONS
 @BACKS
 @PAIRS
-def test_functions_hear_logs_and_progress(front: str, era: str, tmp_path: Path) -> None:
+def test_functions_hear_logs_and_progress(front: str, era: str, isolation: Any, tmp_path: Path) -> None:
     """All of it, in its order and before the answer, whatever the client wants; one of them is slow."""
     logs: list[Any] = []
     steps: list[Any] = []
@@ -133,7 +136,7 @@ def test_functions_hear_logs_and_progress(front: str, era: str, tmp_path: Path) 
         steps.append(params["progress"])
 
     async def scenario() -> None:
-        async with standing(era, tmp_path / "log", Stand(log=hear_log, progress=hear_progress)) as relay:
+        async with standing(era, tmp_path / "log", Stand(log=hear_log, progress=hear_progress), isolation) as relay:
             client = Front(relay, front, {}, {})
             answer = await client.call({"says": ["debug", "error", "info"], "steps": 3})
             assert logs == ["debug", "error", "info"] and steps == [1, 2, 3]
@@ -347,6 +350,32 @@ def test_a_client_that_refuses_a_functions_question(era: str, tmp_path: Path) ->
             said = {"error": {"code": -1, "message": "No.", "data": 3}}
             told = await Front(relay, "legacy", ABLE, {"elicitation/create": said}).told([{"a": ASK}])
             assert told["answers"]["a"]["content"] == {"code": -1, "why": "No.", "data": 3}
+
+    run(scenario)
+
+
+def test_a_call_whose_questions_functions_answer_keeps_its_session(tmp_path: Path) -> None:
+    """However long they take: its client is known to be there. Once the client is asked, another call may have it."""
+    slow = asyncio.Event()
+
+    async def elicit(params: dict[str, Any], client: FrontClient) -> dict[str, Any]:
+        await slow.wait()
+        return STOOD
+
+    async def scenario() -> None:
+        stand = Stand(elicitation=elicit)
+        async with standing("legacy", tmp_path / "log", stand, isolation="session", parked_grace=0.05) as relay:
+            first = await Front(relay, "modern", ABLE, {}).begin({"rounds": [{"a": ASK}]}, {})
+            await until(lambda: "tools/call" in [each.get("method") for each in heard(tmp_path / "log")])
+            second = await Front(relay, "modern", ABLE, {}).begin({}, {})
+            await asyncio.sleep(0.3)
+            assert not second.task.done()
+            slow.set()
+            assert (await first.result())["told"]["answers"] == {"a": STOOD}
+            assert await second.result()
+            third = await Front(relay, "modern", ABLE, {}).begin({"rounds": [{"a": ASK, "s": SAMPLE}]}, {})
+            assert (await third.result())["resultType"] == "input_required"
+            assert await (await Front(relay, "modern", ABLE, {}).begin({}, {})).result()
 
     run(scenario)
 

@@ -177,23 +177,31 @@ class StoodCall:
             Fault: what ends the call.
         """
         try:
-            current = self._redeemed()
-            for _ in range(limits.ROUNDS + 1):
-                if current is not None and await self._answer(current):
-                    return
-                holding = _Holding(self.port, self._hearing)
-                await self.owner.below.relay(self._next(current), holding, headers, task)
-                if holding.answered is None:
-                    return
-                current = self._read(holding.answered[0])
-                if current is None:
-                    await self._hearing.settle()
-                    self.port.answer(self._final(holding.answered[0]), holding.answered[1])
-                    return
-            self.owner.below.drop(current.state if current is not None else None)
-            raise BackFault(f"The server asked in {limits.ROUNDS} rounds and would ask again. It may loop.")
+            await self._run(headers, task)
+        except Fault:
+            await self._hearing.settle()
+            raise
         finally:
             self._hearing.stop()
+
+    async def _run(self, headers: Mapping[str, str] | None, task: asyncio.Task[None] | None) -> None:
+        current = self._redeemed()
+        for _ in range(limits.ROUNDS + 1):
+            if current is not None and await self._answer(current):
+                return
+            holding = _Holding(self.port, self._hearing)
+            await self.owner.below.relay(self._next(current), holding, headers, task)
+            if holding.answered is None:
+                return
+            current = self._read(holding.answered[0])
+            if current is None:
+                await self._hearing.settle()
+                self.port.answer(self._final(holding.answered[0]), holding.answered[1])
+                return
+        held = self.owner.below.parked(current.state) if current is not None else None
+        if held is not None:
+            held.drop()
+        raise BackFault(f"The server asked in {limits.ROUNDS} rounds and would ask again. It may loop.")
 
     # -- rounds -----------------------------------------------------------------------------------------------------
 
@@ -295,6 +303,9 @@ class StoodCall:
         """Have all functions of a round work at once; what some of them ask the client, by key."""
         runs = {}
         asked: Members = {}
+        held = self.owner.below.parked(current.state)
+        if held is not None:
+            held.attend()
         try:
             for key, waiting in current.waiting.items():
                 ask = self.owner.stand.of(waiting.method)
@@ -313,11 +324,14 @@ class StoodCall:
                 else:
                     current.refusals[key] = run.outcome["error"]
         except asyncio.CancelledError:
-            self.owner.below.drop(current.state)
+            if held is not None:
+                held.drop()
             raise
         finally:
             for run in runs.values():
                 run.task.cancel()
+        if held is not None and (asked or self._shown):
+            held.leave()
         return asked
 
     def _final(self, message: bytes) -> bytes:

@@ -22,7 +22,7 @@ from isthmus.wire.envelope import INTERNAL_ERROR, Envelope, error_message, reque
 
 if TYPE_CHECKING:
     from isthmus.engine.sharing import Opened
-    from isthmus.engine.visiting import Visiting
+    from isthmus.engine.visiting import Held, Visiting
     from isthmus.pool.pool import Pool
 
 PROBE: Final = request_message(
@@ -195,10 +195,9 @@ class Gateway:
         """Whether a call is parked here that a `requestState` stands for."""
         return self._visiting is not None and self._visiting.holds(state)
 
-    def drop(self, state: str | None) -> None:
-        """End the call parked here that a `requestState` stands for, if there is one: its client left."""
-        if self._visiting is not None:
-            self._visiting.drop(state)
+    def parked(self, state: str | None) -> "Held | None":
+        """The call parked here that a `requestState` stands for, if there is one."""
+        return self._visiting.parked(state) if self._visiting is not None else None
 
     async def open_session(
         self, envelope: Envelope, strays: Strays, headers: Mapping[str, str] | None = None

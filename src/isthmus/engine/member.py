@@ -24,6 +24,7 @@ from isthmus.wire.envelope import Envelope, Members
 
 if TYPE_CHECKING:
     from isthmus.engine.stand import Stand
+    from isthmus.engine.visiting import Held
 
 _log: Final = logging.getLogger("isthmus.engine")
 
@@ -57,8 +58,8 @@ class Inner(Relay, Protocol):
     def holds(self, state: str | None) -> bool:
         """Whether a call is parked there that a `requestState` stands for."""
 
-    def drop(self, state: str | None) -> None:
-        """End the call parked there that a `requestState` stands for, if there is one: its client left."""
+    def parked(self, state: str | None) -> "Held | None":
+        """The call parked there that a `requestState` stands for, if there is one."""
 
     def is_busy(self) -> bool:
         """Whether calls are in flight, or parked."""

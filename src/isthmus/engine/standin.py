@@ -7,7 +7,7 @@ import itertools
 import logging
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw
 
@@ -22,6 +22,9 @@ from isthmus.protocol.parking import Seal
 from isthmus.types import Port, Session, Strays
 from isthmus.wire.codec import encode
 from isthmus.wire.envelope import INTERNAL_ERROR, INVALID_PARAMS, Envelope, error_message
+
+if TYPE_CHECKING:
+    from isthmus.engine.visiting import Held
 
 _log: Final = logging.getLogger("isthmus.engine")
 _DEBUG: Final = Raw(b'"debug"')
@@ -168,8 +171,8 @@ class StandIn:
         """Whether a call is parked below that a `requestState` stands for, be it sealed into one of ours."""
         return self.below.holds(state_below(self.seal, state))
 
-    def drop(self, state: str | None) -> None:
-        self.below.drop(state_below(self.seal, state))
+    def parked(self, state: str | None) -> "Held | None":
+        return self.below.parked(state_below(self.seal, state))
 
     def is_busy(self) -> bool:
         return self.below.is_busy()

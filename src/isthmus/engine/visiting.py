@@ -201,7 +201,7 @@ class Visiting:
         ticket = Ticket(parked.name, parked.round, parked.principal, parked.digest, expires)
         state = self._seal().close(ticket, secrets.token_bytes(NONCE_BYTES))
         self._parked[parked.name] = parked, loop.call_at(expires, self._expire, parked)
-        parked.lease.park(partial(self._recall, parked))
+        self.await_client(parked)
         questions = {key: (each.method, each.params) for key, each in parked.questions.items()}
         result = modern_front.input_required(questions, state, self._info())
         visit.answer(one_line(result_message(visit.id, result)), 200)
@@ -212,16 +212,23 @@ class Visiting:
 
     def holds(self, state: str | None) -> bool:
         """Whether a call is parked here that a `requestState` stands for."""
-        ticket = self._seal().open(state) if state is not None else None
-        return ticket is not None and ticket.exchange in self._parked
+        return self.parked(state) is not None
 
-    def drop(self, state: str | None) -> None:
-        """End the parked call that a `requestState` stands for, if there is one: its client left."""
+    def parked(self, state: str | None) -> "Held | None":
+        """The parked call that a `requestState` stands for, if there is one."""
         ticket = self._seal().open(state) if state is not None else None
-        if ticket is not None and ticket.exchange in self._parked:
-            parked, timer = self._parked[ticket.exchange]
-            timer.cancel()
+        parked = self._parked.get(ticket.exchange) if ticket is not None else None
+        return Held(self, parked[0]) if parked is not None else None
+
+    def drop(self, parked: Parked) -> None:
+        """End a parked call, if it has not ended: its client left."""
+        if parked.name in self._parked:
+            self._parked[parked.name][1].cancel()
             self._expire(parked)
+
+    def await_client(self, parked: Parked) -> None:
+        """The session of a parked call may be given to another call, if its client is long in coming back."""
+        parked.lease.park(partial(self._recall, parked))
 
     def _redeem(self, request: ModernRequest) -> Parked:
         """The parked call that a retry belongs to.
@@ -308,6 +315,28 @@ class Visiting:
         for uri in uris:
             await lease.session.unwatch(uri)
         lease.release()
+
+
+class Held:
+    """A call that is parked, for whoever stands in for its client."""
+
+    __slots__ = ("_parked", "_visiting")
+
+    def __init__(self, visiting: Visiting, parked: Parked) -> None:
+        self._visiting = visiting
+        self._parked = parked
+
+    def attend(self) -> None:
+        """Its questions are being answered: nobody else gets its session meanwhile."""
+        self._parked.lease.resume()
+
+    def leave(self) -> None:
+        """Its questions are with the client again, which may never come back."""
+        self._visiting.await_client(self._parked)
+
+    def drop(self) -> None:
+        """End it: its client left."""
+        self._visiting.drop(self._parked)
 
 
 async def _run_task(parked: Parked, envelope: Envelope, opened: Opened) -> None:

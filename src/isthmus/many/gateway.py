@@ -36,6 +36,7 @@ from isthmus.wire.envelope import (
 if TYPE_CHECKING:
     from msgspec import Raw
 
+    from isthmus.engine.visiting import Held
     from isthmus.many.session import ManySession
 
 _log: Final = logging.getLogger("isthmus.many")
@@ -94,10 +95,10 @@ class Many:
         """Whether a call is parked at one of them that a `requestState` stands for."""
         return any(member.gateway.holds(state) for member in self.members)
 
-    def drop(self, state: str | None) -> None:
-        """End the call that is parked at one of them and that a `requestState` stands for: its client left."""
-        for member in self.members:
-            member.gateway.drop(state)
+    def parked(self, state: str | None) -> "Held | None":
+        """The call that is parked at one of them and that a `requestState` stands for, if there is one."""
+        there = (member.gateway.parked(state) for member in self.members)
+        return next((each for each in there if each is not None), None)
 
     def is_busy(self) -> bool:
         """Whether calls are in flight, or parked."""
