@@ -92,7 +92,7 @@ def test_memory_grows_by_the_back() -> None:
                     gc.collect()
                     held[count] = tracemalloc.get_traced_memory()[0]
                 tracemalloc.stop()
-        assert held[40] - held[20] <= 1.5 * 2 * (held[20] - held[10]), held
+        assert held[40] - held[20] <= 1.2 * 2 * (held[20] - held[10]), held
         assert held[40] <= 40 * TOOLS * 2000, held
 
     run(scenario)
