@@ -1,4 +1,4 @@
-"""The five uses of README.md: each block is run as it stands there, between a real client and a real server.
+"""The six uses of README.md: each block is run as it stands there, between a real client and a real server.
 
 What a reader replaces by his own is replaced in `real`, and nowhere else.
 """
@@ -163,6 +163,21 @@ def test_4_from_python(mode: Mode) -> None:
         program = real(use("4."), port=port, weather=weather)
         with running([sys.executable, "-c", program], port) as url:
             text, person = call(url, mode, "ask", question="Who?")
+            assert (text, person.asked) == ("accept: Ann", ["Who?"])
+
+
+@pytest.mark.parametrize("mode", BOTH)
+def test_6_many_servers_behind_one_endpoint(mode: Mode, tmp_path: Path) -> None:
+    port = free_port()
+    with remote("dual") as url:
+        weather = {"url": url, "headers": {"Authorization": "Bearer TOKEN"}}
+        servers = {"everything": {"command": sys.executable, "args": [SERVER]}, "weather": weather}
+        file = tmp_path / "mcp.json"
+        file.write_text(json.dumps({"mcpServers": servers}), encoding="utf-8")
+        command = real(use("6."), port=port).replace("mcp.json", str(file))
+        with running(shlex.split(command), port) as url:
+            assert call(url, mode, "weather_echo", text="hello")[0] == "hello"
+            text, person = call(url, mode, "everything_ask", question="Who?")
             assert (text, person.asked) == ("accept: Ann", ["Who?"])
 
 
