@@ -45,6 +45,16 @@ class Mirror:
     member: object = None
     fields: dict[str, Any] = field(default_factory=dict)
 
+    def __deepcopy__(self, _: object) -> Self:
+        return self
+
+
+class _Hooks(list[Callable[[], object]]):
+    """What is called after a change; a copy of the component has none."""
+
+    def __deepcopy__(self, _: object) -> "_Hooks":
+        return _Hooks()
+
 
 def _as_set(tags: "set[str] | Sequence[str] | None") -> set[str]:
     return set(tags or ())
@@ -72,7 +82,7 @@ class Component(BaseModel):
     _key: str | None = PrivateAttr(default=None)
     _mirrored: bool = PrivateAttr(default=False)
     _mirror: Mirror | None = PrivateAttr(default=None)
-    _on_change: list[Callable[[], object]] = PrivateAttr(default_factory=list)
+    _on_change: list[Callable[[], object]] = PrivateAttr(default_factory=_Hooks)
 
     def __init__(self, *, key: str | None = None, **fields: Any) -> None:
         super().__init__(**fields)
@@ -116,20 +126,23 @@ class Component(BaseModel):
 
     def copy(self) -> Self:  # type: ignore[override]
         """Another like it, that may be changed; of a mirrored one, it still runs where that one does."""
-        return self.model_copy()
+        copied = self.model_copy()
+        copied._mirrored = False
+        return copied
 
     def model_copy(self, *, update: Any = None, deep: bool = False, key: str | None = None) -> Self:
-        """Another like it, that may be changed.
+        """Another like it, which reflects what this one reflects.
 
         Args:
-            update: fields to change, by name.
-            deep: whether the fields' values are copied too.
-            key: what servers find the copy by.
+            update: fields that are other, by name.
+            deep: whether the fields' values are copied with all that is in them.
+            key: what servers find it by.
         """
         copied = super().model_copy(update=update, deep=deep)
-        object.__setattr__(copied, "tags", set(copied.tags))
-        copied._mirrored = False
-        copied._on_change = []
+        for name, value in copied.__dict__.items():
+            if isinstance(value, dict | set | list):
+                copied.__dict__[name] = value.copy()
+        copied._on_change = _Hooks()
         if key is not None:
             copied._key = key
         return copied

@@ -1,7 +1,7 @@
 """Tools: of functions, mirrored ones, and ones with other arguments than the tool they run."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar, Self, TypedDict, cast
 
 import pydantic_core
@@ -229,7 +229,7 @@ class ProxyTool(Tool):
             annotations=mcp_tool.annotations,
             meta=mcp_tool.meta,
             tags=set(tags_of(mcp_tool.meta)),
-        )._reflect(mcp_tool.name, client, member)
+        )._reflect(mcp_tool.name, client, member, "annotations", "output_schema", "parameters")
 
     def hide(self, *names: str) -> Self:
         """Take arguments from what clients see and may give; the tool gets none of them. Of a copy only.
@@ -255,10 +255,8 @@ class ProxyTool(Tool):
         for name in arguments:
             if name not in properties and name not in self.hidden:
                 raise ValueError(f"The tool {self.name!r} has no argument {name!r}; it has {sorted(properties)}.")
-        required = [name for name in self.parameters.get("required", ()) if name not in arguments]
-        kept = {name: each for name, each in properties.items() if name not in arguments}
         self.hidden = {**self.hidden, **arguments}
-        self.parameters = {**self.parameters, "properties": kept, "required": required}
+        self.parameters = covered(self.parameters, arguments)
         return self
 
     async def run(self, arguments: dict[str, Any]) -> ToolResult:
@@ -278,6 +276,15 @@ class ProxyTool(Tool):
             texts = [each.text for each in result.content if isinstance(each, TextContent)]
             raise ToolError("\n".join(texts) or f"The tool {self.name!r} failed and did not say why.")
         return ToolResult(result.content, result.structured_content)
+
+
+def covered(parameters: dict[str, Any], hidden: Collection[str]) -> dict[str, Any]:
+    """The schema of arguments without those that are hidden."""
+    kept = {name: each for name, each in parameters.get("properties", {}).items() if name not in hidden}
+    schema = {**parameters, "properties": kept}
+    if "required" in parameters:
+        schema["required"] = [name for name in parameters["required"] if name not in hidden]
+    return schema
 
 
 # -- what functions give ----------------------------------------------------------------------------------------------

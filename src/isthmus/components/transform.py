@@ -158,7 +158,8 @@ def _transformed(tool: Tool, arguments: dict[str, ArgTransform]) -> dict[str, An
         properties[name] = _property(tool.parameters["properties"][own], change)
         is_needed = change.required is True or (own in needed and change.default is NotSet)
         required += [name] if is_needed else []
-    return {**tool.parameters, "type": "object", "properties": properties, "required": required}
+    schema = {**tool.parameters, "properties": properties}
+    return {**schema, "required": required} if required or "required" in schema else schema
 
 
 def _property(schema: Any, change: ArgTransform) -> dict[str, Any]:
