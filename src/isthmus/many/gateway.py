@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from isthmus.many.session import ManySession
 
 _log: Final = logging.getLogger("isthmus.many")
+_LISTEN: Final = "subscriptions/listen"
+"""Never left to a sole member: it may be one of several as soon as something is added."""
 _WARNED: Final = frozenset({"debug", "info", "notice", "warning"})
 
 
@@ -213,7 +215,7 @@ class Many:
     ) -> Coroutine[Any, Any, None]:
         """Take one modern request to its back and the answer to `port`; see `types.Relay`."""
         sole = self.routes.sole
-        if sole is not None:
+        if sole is not None and request.row.name != _LISTEN:
             return sole.gateway.relay(request, port, headers, task)
         if request.row.name not in ROUTED:
             return self._answer(request, port, headers)
@@ -233,10 +235,9 @@ class Many:
 
     def express(self, request: ModernRequest, port: Port, headers: Mapping[str, str]) -> Callable[[], None] | None:
         """Take one modern request to its back without a task, or a ready list to its client; see `types.Relay`."""
-        sole = self.routes.sole
-        if sole is not None:
+        sole, method = self.routes.sole, request.row.name
+        if sole is not None and method != _LISTEN:
             return sole.gateway.express(request, port, headers)
-        method = request.row.name
         if method in KIND_OF:
             return self._express_list(request, port, headers)
         if method not in ROUTED:
@@ -310,7 +311,7 @@ class Many:
                 port.answer(await self._list(request, port, asker), 200)
             elif method == "server/discover":
                 port.answer(result_message(request.envelope.id or b"null", await self._discover(asker)), 200)
-            elif method == "subscriptions/listen":
+            elif method == _LISTEN:
                 from isthmus.many.listening import listen
 
                 await listen(self, request, port, asker)
