@@ -272,3 +272,56 @@ def test_nothing_goes_along_a_redirect_to_another_origin() -> None:
                 assert back.heard and not other.heard
 
     run(scenario)
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_credentials_of_one_client_put_no_server_out_for_others(era: str) -> None:
+    async def scenario() -> None:
+        async def handle(back: HttpBack, exchange: Exchange) -> None:
+            if exchange.headers.get("authorization") != "good":
+                exchange.respond(401, b"Who are you?", "text/plain")
+            else:
+                await answer(back, exchange)
+
+        async with http_back(era, handle) as back:
+            face = Face("a", Choice())
+            spec = Spec(name="a", target=http(back), face=face, settings=settings("authorization"), required=True)
+            relay = Many([spec])
+            async with Stage(relay) as stage:
+                await relay.start()  # it is there, though nobody's credentials are
+                bad, good = stage.client(), stage.client()
+                for _ in range(7):
+                    said = await bad.modern("tools/call", {"Authorization": "bad"}, name="a_echo", arguments={})
+                    assert said["error"]["code"] == -32603 and "401" in said["error"]["message"], said
+                assert relay.members[0].why_out is None
+                said = await good.modern("tools/call", {"Authorization": "good"}, name="a_echo", arguments={})
+                assert "result" in said, said
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("front", ERAS)
+def test_a_back_with_http_sse_gets_them_with_its_stream_and_every_message(front: str) -> None:
+    async def scenario() -> None:
+        async def handle(back: HttpBack, exchange: Exchange) -> None:
+            if exchange.verb == "GET":
+                exchange.begin()
+                exchange.chunk(b"event: endpoint\ndata: /messages\n\n")
+                back.gets.append(exchange)
+                return
+            exchange.respond(202, b"")
+            if "id" in exchange.message:
+                result: dict[str, Any] = {"protocolVersion": "2024-11-05", "capabilities": {}, "tools": []}
+                back.gets[-1].event({"id": exchange.message["id"], "result": {**result, "serverInfo": {}}})
+
+        async with http_back("legacy", handle) as back:
+            target = HttpTarget("back", back.url, (), "sse")
+            async with Stage(Gateway(target, settings("x-tenant", isolation="session"))) as stage:
+                for who in ("red", "blue"):
+                    said = await stage.client().ask(front, "tools/list", {"X-Tenant": who})
+                    assert said["result"]["tools"] == []
+            found = [(each.verb, each.headers.get("x-tenant")) for each in back.heard]
+            assert {("GET", "red"), ("GET", "blue")} <= set(found)
+            assert {who for _, who in found} == {"red", "blue"}
+
+    run(scenario)

@@ -12,7 +12,7 @@ from msgspec import Raw
 from isthmus.engine.deadlines import Deadlines
 from isthmus.engine.settings import Settings
 from isthmus.engine.tasks import Tasks
-from isthmus.errors import BackFault, BackUnavailable, Fault, WrongEra
+from isthmus.errors import BackFault, BackRefused, BackUnavailable, Fault, WrongEra
 from isthmus.limits import HEADS_REMEMBERED, LIST_PAGES, MIRRORED_TOOLS, PROBE
 from isthmus.protocol import edits
 from isthmus.protocol.correlate import Correlator
@@ -136,7 +136,8 @@ class Back:
     def failed(self, fault: Fault) -> None:
         """A request failed; where the back has never answered it is not there at all."""
         is_dead = isinstance(fault, BackUnavailable | BackFault) and not isinstance(fault, WrongEra)
-        is_absent = is_dead and not self.has_answered
+        is_strange = self.forwards and isinstance(fault, BackRefused)  # a client's credentials, not its absence
+        is_absent = is_dead and not self.has_answered and not is_strange
         if self.on_fault is not None:
             self.on_fault(BackUnavailable(fault.why) if is_absent else fault)
         if is_absent and self._died is not None:
