@@ -5,7 +5,7 @@ import copy
 import logging
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal
 
 from isthmus.client.connection import Connection, How, Mode, connect
 from isthmus.client.handlers import Handlers
@@ -32,7 +32,14 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger("isthmus.client")
 _NOT_CONNECTED: Final = "The client is not connected. Use it inside 'async with client:'."
 
-TransportT = TypeVar("TransportT", bound=ClientTransport, covariant=True)
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    TransportT = TypeVar("TransportT", bound=ClientTransport, covariant=True, default=ClientTransport)
+else:
+    from typing import TypeVar
+
+    TransportT = TypeVar("TransportT", bound=ClientTransport, covariant=True)
 
 
 @dataclass(slots=True)

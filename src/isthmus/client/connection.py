@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mcp.types import Implementation, InitializeResult
 
     from isthmus.client.listening import Heard
-    from isthmus.many.gateway import Many
+    from isthmus.engine.member import Inner
 
 Mode = Literal["auto", "legacy", "modern"]
 _LIMITS: Final = Limits(call=CLIENT_CALL, call_most=CLIENT_CALL_MOST, warm=0)
@@ -53,7 +53,7 @@ class Connection:
         relay: what it speaks to.
     """
 
-    def __init__(self, relay: "Gateway | Many") -> None:
+    def __init__(self, relay: "Inner") -> None:
         self.sdk: mcp.Client
         self.relay = relay
         self.tasks = Tasks()
@@ -151,8 +151,8 @@ async def connect(source: Any, how: How) -> AsyncIterator[Connection]:
                 await connection.open(streams, mode, how)
         except TimeoutError:
             raise RuntimeError("The client could not connect: the server did not answer in time.") from None
-        except (Fault, MCPError) as error:
-            raise RuntimeError(f"The client could not connect: {error}") from error
+        except (Fault, MCPError, ExceptionGroup) as error:
+            raise RuntimeError(f"The client could not connect: {_cause(error)}") from error
         try:
             if how.mode == "modern" and not connection.is_modern:
                 raise RuntimeError("The client could not connect: the server speaks no modern revision.")
@@ -161,7 +161,14 @@ async def connect(source: Any, how: How) -> AsyncIterator[Connection]:
             await connection.close()
 
 
-def _relay(source: Any) -> "AbstractAsyncContextManager[tuple[Gateway | Many, Any]]":
+def _cause(error: Exception) -> Exception:
+    """The first error of a group of the SDK's tasks."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _relay(source: Any) -> "AbstractAsyncContextManager[tuple[Inner, Any]]":
     """The relay before a source, and the streams that reach it."""
     if _is_own(source):
         return open_memory(source._source(), source._how())
@@ -184,7 +191,7 @@ def as_shared(source: Target | Plan) -> Target | Plan:
     return replace(source, specs=tuple(specs))
 
 
-async def _mode(relay: "Gateway | Many", mode: Mode, *, is_own: bool) -> str:
+async def _mode(relay: "Inner", mode: Mode, *, is_own: bool) -> str:
     """What the SDK's client is told: `legacy`, or `auto`, which before a relay is modern."""
     if mode == "legacy":
         return "legacy"
@@ -194,7 +201,7 @@ async def _mode(relay: "Gateway | Many", mode: Mode, *, is_own: bool) -> str:
     return "legacy" if False in spoken and True not in spoken else "auto"
 
 
-def _gateways(relay: "Gateway | Many") -> list[Gateway]:
+def _gateways(relay: "Inner") -> list[Gateway]:
     """Those of single servers, however deep; what is none of ours is left out."""
     if isinstance(relay, Gateway):
         return [relay]

@@ -2,11 +2,12 @@
 
 With isolation `request` every request gets a session that nobody used before it. What must outlive a request
 (subscriptions, tasks) uses one long-lived *companion*; the level is said again to each fresh session. With `shared`
-all clients' requests run in one session, under ids and progress tokens that tell them apart; the calls in which the back
-may ask are those of one client at a time, which may have many of them.
+all clients' requests run in one session, under ids and progress tokens that tell them apart; the calls in which the
+back may ask are those of one client at a time, which may have many of them.
 """
 
 import asyncio
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Raw
@@ -79,8 +80,7 @@ class _LeasedPort:
         self._port.notify(message)
 
     def answer(self, message: bytes, status: int) -> None:
-        for id in self._asked.values():
-            self._owner.questions.forget(id)
+        self._owner.forget(self._asked.values())
         self._port.answer(one_line(edits.with_id(parse_own(message), self._id)), status)
 
     def stream(self, is_chosen: bool = True) -> None:
@@ -117,6 +117,7 @@ class LeasingSession:
         self._joining = asyncio.Lock()
         self._taking = asyncio.Lock()
         self._taken: tuple[Lease[Opened], int] | None = None
+        self._unanswered: set[int] = set()
 
     async def open(self, envelope: Envelope) -> bytes:
         """Open the first session with the client's `initialize`; its answer, for the client.
@@ -191,6 +192,14 @@ class LeasingSession:
         id = self.questions.mint()
         self.questions.expect(id, (opened, question.id or b"null", question.key or 0))
         return id
+
+    def forget(self, ids: Iterable[int]) -> None:
+        """A request is over, and with it what was asked in it, unless the client has others there: one may be meant."""
+        self._unanswered.update(ids)
+        if self._taken is None or self._taken[1] <= 1:
+            for id in self._unanswered:
+                self.questions.forget(id)
+            self._unanswered.clear()
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
