@@ -281,7 +281,7 @@ def test_start_waits_for_a_server_that_is_required_and_fails_with_it(tmp_path: P
         log = tmp_path / "log"
         async with many(spec("legacy", "a", log, required=True, SLOW=0.2), absent("b")) as made:
             await made.start()
-            assert made.members[0].capabilities is not None and made.members[1].capabilities is None
+            assert made.members[0].is_met and not made.members[1].is_met
         async with many(spec("legacy", "a", log), absent("b", required=True)) as made:
             with pytest.raises(BackUnavailable, match="/no/such/command"):
                 await made.start()

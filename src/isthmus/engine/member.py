@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -147,8 +147,8 @@ class Member:
         self.gateway: Inner = main.gateway if main is not None else _open(spec, settings, ends)
         if main is None:
             self.gateway.hear(self._failed, partial(changed, self))
-        self.capabilities: dict[str, Any] | None = None
-        """What it said it can do; None while it has never said."""
+        self._offered: dict[bool, dict[str, Any]] = {}
+        """What it said it can do, to modern clients and to legacy ones."""
         self.instructions: str | None = None
         self._breaker = Breaker()
         self._turned = turned
@@ -167,21 +167,37 @@ class Member:
             return BackUnavailable(f"{self.name} was taken out of the configuration, or changed there. Try again.")
         return BackUnavailable(f"{self.name} is not there: {self._breaker.why} It is tried again by itself.")
 
+    @property
+    def is_met(self) -> bool:
+        """Whether it has said what it is."""
+        return bool(self._offered)
+
+    def has_met(self, *, is_modern: bool) -> bool:
+        """Whether it has said to a client of an era what it is, or would say nothing else."""
+        return is_modern in self._offered or (is_modern and self.is_met and self.gateway.is_legacy)
+
+    def capabilities(self, *, is_modern: bool) -> dict[str, Any] | None:
+        """What it said to clients of an era that it can do, or else to those of the other; None while it never said.
+
+        A server of both eras need not do the same in both.
+        """
+        return self._offered.get(is_modern, self._offered.get(not is_modern))
+
     def offers(self, kind: str) -> bool:
         """Whether it may have things of a kind; one that has never said may."""
-        return self.capabilities is None or kind in self.capabilities
+        return not self._offered or any(kind in offered for offered in self._offered.values())
 
     def announces(self, kind: str) -> bool:
         """Whether it may say that its things of a kind changed; one that has never said what it is may."""
-        if self.capabilities is None:
+        if not self._offered:
             return True
-        offered = self.capabilities.get(kind)
-        return isinstance(offered, dict) and offered.get("listChanged") is True
+        each = [offered.get(kind) for offered in self._offered.values()]
+        return any(isinstance(offered, dict) and offered.get("listChanged") is True for offered in each)
 
-    def learn(self, said: Members) -> None:
-        """It said what it is: the opened result of `initialize` or `server/discover`."""
+    def learn(self, said: Members, *, is_modern: bool = False) -> None:
+        """It said to a client of an era what it is: the opened result of `initialize` or `server/discover`."""
         offered = decode(said["capabilities"]) if "capabilities" in said else {}
-        self.capabilities = offered if isinstance(offered, dict) else {}
+        self._offered[is_modern] = offered if isinstance(offered, dict) else {}
         self.instructions = string(said.get("instructions"))
         self.answered()
 
@@ -282,10 +298,12 @@ def _open(spec: Spec, settings: Settings, ends: Ends) -> Inner:
     return stand_in(inner, spec.stand)
 
 
-async def within_deadlines(waiting: Sequence[tuple[Member, asyncio.Task[Any]]], now: Callable[[], float]) -> None:
+async def within_deadlines(
+    waiting: Sequence[tuple[Member, asyncio.Task[Any]]], now: Callable[[], float], spared: Collection[Member] = ()
+) -> None:
     """Wait for what each member is to do until it is done or the member's deadline has passed; then the member is out.
 
-    The tasks go on.
+    The tasks go on. Those that are `spared` are not put out.
     """
     began = now()
     for deadline in sorted({member.spec.deadline for member, _ in waiting}):
@@ -294,5 +312,5 @@ async def within_deadlines(waiting: Sequence[tuple[Member, asyncio.Task[Any]]], 
         if tasks and left > 0:
             await asyncio.wait(tasks, timeout=left)
     for member, task in waiting:
-        if not task.done():
+        if not task.done() and member not in spared:
             member.late(task)

@@ -52,7 +52,7 @@ class ModernAsker:
     async def ask(self, member: Member, method: str, cursor: str | None) -> Page:
         result = await self._ask(member, method, {"cursor": cursor} if cursor is not None else {})
         is_legacy = member.gateway.is_legacy
-        if is_legacy and member.capabilities is None:
+        if is_legacy and not member.is_met:
             await self.meet(member)  # what it can announce says how long the list is good for
         return read_page(method, result or {}, untold=untold(member, method) if is_legacy else None)
 
@@ -60,7 +60,7 @@ class ModernAsker:
         """Have a member say what it is."""
         result = await self._ask(member, "server/discover", {})
         if result is not None:
-            member.learn(result)
+            member.learn(result, is_modern=True)
 
     async def _ask(self, member: Member, method: str, params: dict[str, Any]) -> Members | None:
         """The opened result; None where the member does not know the method."""

@@ -359,7 +359,7 @@ def untold(member: "Member", method: str) -> float:
 
     It says so in a session that lasts; where every request has its own, nobody would hear it.
     """
-    announces = member.capabilities is not None and member.announces(method.partition("/")[0])
+    announces = member.is_met and member.announces(method.partition("/")[0])
     return inf if announces and member.spec.settings.isolation != "request" else 0.0
 
 

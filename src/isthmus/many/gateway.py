@@ -329,8 +329,9 @@ class Many:
         return self.pages.answer(request.envelope.id, whole, cursor, self.now(), is_modern=True)
 
     async def _discover(self, asker: ModernAsker) -> dict[str, Any]:
-        missing = await self.meet([(member, asker.meet) for member in self.members])
-        return merge.discover(self.capabilities(), self.instructions(), MODERN, self.info, missing or None, MISSING_KEY)
+        missing = await self.meet([(member, asker.meet) for member in self.members], is_modern=True)
+        offered = self.capabilities(is_modern=True)
+        return merge.discover(offered, self.instructions(), MODERN, self.info, missing or None, MISSING_KEY)
 
     async def notify(self, envelope: Envelope, version: str) -> None:
         """Take a modern client's notification to every back that is there."""
@@ -369,13 +370,17 @@ class Many:
     # -- what is known of the members -------------------------------------------------------------------------------
 
     async def meet(
-        self, wanted: Sequence[tuple[Member, Callable[[Member], Coroutine[Any, Any, None]]]]
+        self, wanted: Sequence[tuple[Member, Callable[[Member], Coroutine[Any, Any, None]]]], *, is_modern: bool
     ) -> dict[str, str]:
-        """Have each member say what it is that has never said so, within its deadline; who is missing, and why."""
-        waiting = [
-            (m, m.begin(_quietly(work(m)))) for m, work in wanted if m.capabilities is None and m.why_out is None
-        ]
-        await within_deadlines(waiting, self.now)
+        """Have each member say what it is that has not said so in this era, within its deadline.
+
+        Returns:
+            Who is missing, and why. One that is late and has said so in the other era is not.
+        """
+        new = [(m, work) for m, work in wanted if not m.has_met(is_modern=is_modern) and m.why_out is None]
+        waiting = [(m, m.begin(_quietly(work(m)))) for m, work in new]
+        known = {m for m, _ in new if m.is_met}
+        await within_deadlines(waiting, self.now, known)
         return {member.name: member.why_out for member, _ in wanted if member.why_out is not None}
 
     @property
@@ -393,9 +398,10 @@ class Many:
         """The lines of a client's headers that go on to any member."""
         return b"".join(member.gateway.forwarded(headers) for member in self.members) if headers is not None else b""
 
-    def capabilities(self) -> dict[str, Any]:
+    def capabilities(self, *, is_modern: bool) -> dict[str, Any]:
         """What all of them can do together; one that has never said may be able to do anything that a list shows."""
-        known = [member.capabilities for member in self.members if member.capabilities is not None]
+        each = [member.capabilities(is_modern=is_modern) for member in self.members]
+        known = [offered for offered in each if offered is not None]
         return merge.capabilities(known, is_whole=len(known) == len(self.members))
 
     def instructions(self) -> str | None:

@@ -165,10 +165,10 @@ class ManySession:
         sole = self._many.routes.sole
         if sole is not None:
             return await self._open_sole(sole)
-        await self._many.meet([(member, self._meet) for member in members])
+        await self._many.meet([(member, self._meet) for member in members], is_modern=False)
         result: dict[str, Any] = {
             "protocolVersion": self.version,
-            "capabilities": self._many.capabilities(),
+            "capabilities": self._many.capabilities(is_modern=False),
             "serverInfo": self._many.info,
         }
         instructions = self._many.instructions()
@@ -251,7 +251,7 @@ class ManySession:
         """A member is there again, or is gone, or the members are others: what there is has changed."""
         if self._is_initialized and not self._is_closed:
             for each in ("tools", "prompts", "resources"):
-                if each in self._many.capabilities():
+                if each in self._many.capabilities(is_modern=False):
                     self._strays.notify(notification_message(f"notifications/{each}/list_changed"))
 
     # -- as who asks for lists --------------------------------------------------------------------------------------
@@ -347,7 +347,11 @@ class ManySession:
 
     async def _tell_level(self, leg: Leg) -> None:
         """Say the client's level to one back, if it takes any."""
-        if self._level is None or leg.session is None or "logging" not in (leg.member.capabilities or {}):
+        if (
+            self._level is None
+            or leg.session is None
+            or "logging" not in (leg.member.capabilities(is_modern=False) or {})
+        ):
             return
         params = self._level.members["params"]
         id = encode(f"isthmus-{secrets.token_hex(8)}")
