@@ -15,6 +15,10 @@ from tests.engine.http_back import http_back
 from tests.engine.test_forwarding import MINE, Front_, seen
 
 
+def started(program: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, "-c", program])
+
+
 @pytest.mark.parametrize(
     ("said", "tenant", "token"),
     [(False, None, None), (True, "red", None), (["x-tenant"], "red", None), (["Authorization"], None, "Bearer hush")],
@@ -25,7 +29,7 @@ def test_what_goes_on(said: Any, tenant: str | None, token: str | None) -> None:
             port = free_port()
             made = f"FastMCP.as_proxy({back.url!r}, forward_incoming_headers={said!r})"
             program = f"from isthmus import FastMCP\n{made}.run(transport='http', port={port})"
-            process = subprocess.Popen([sys.executable, "-c", program])
+            process = started(program)
             client = Front_(port)
             try:
                 await asyncio.to_thread(wait_for_port, port, process)

@@ -65,6 +65,8 @@ def isthmus(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str
         (["run", "http://127.0.0.1:9/mcp", "--header", "nonsense"], 2, "is not of the form"),
         (["run", "http://127.0.0.1:9/mcp", "--header", "A: b\nC: d"], 2, "line break"),
         (["run", "--header", "A: b", "--", "cat"], 2, "for a URL"),
+        (["run", "http://198.51.100.1/mcp", "--header", "Authorization: Bearer x"], 2, "over plain http"),
+        (["check", "http://h.example/mcp", "--header", "X-Api-Key: x"], 2, "--insecure"),
         (["run", "--cwd", "/no/such/folder", "--", "cat"], 2, "--cwd does not exist"),
         (["run", "--timeout", "-1", "--", "cat"], 2, "no number of seconds"),
         (["run", "--http", "eighty", "--", "cat"], 2, "[HOST:]PORT"),
