@@ -11,8 +11,7 @@ from isthmus.transports.http_front.asgi import AsgiFront, Receive, Scope, Send
 from isthmus.transports.target import Target
 
 if TYPE_CHECKING:
-    from isthmus.engine.gateway import Gateway
-    from isthmus.many.gateway import Many
+    from isthmus.engine.member import Inner
 
 
 class HttpApp:
@@ -26,7 +25,7 @@ class HttpApp:
         self._source = source
         self._place = place
         self._settings = replace(settings, is_local=place.is_local)
-        self._gateway: Gateway | Many | None = None
+        self._gateway: Inner | None = None
         self._front: AsgiFront | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

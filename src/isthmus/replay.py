@@ -73,6 +73,10 @@ class Replay:
         """Everything goes the long way."""
         return None
 
+    def is_named(self, via: str) -> bool:
+        """It sends nothing."""
+        return False
+
     def can_express(self) -> bool:
         return False
 

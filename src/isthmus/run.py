@@ -20,7 +20,7 @@ from isthmus.types import Relay
 if TYPE_CHECKING:
     import socket
 
-    from isthmus.many.gateway import Many
+    from isthmus.engine.member import Inner
     from isthmus.record import Recorder
     from isthmus.tap import RecordedRelay
     from isthmus.transports.http_front.access import Access
@@ -193,7 +193,7 @@ def open_relay(
     *,
     stray: "Callable[[Envelope], None] | None" = None,
     died: Callable[[str], None] | None = None,
-) -> "Gateway | Many":
+) -> "Inner":
     """What takes messages on: the gateway of one server, or of many.
 
     Args:
@@ -207,21 +207,22 @@ def open_relay(
     from isthmus.many.gateway import Many
 
     many = Many(source.specs, settings, stray=stray, died=died)
-    if source.attach is not None:
-        source.attach(many)
-    return many
+    return many if source.attach is None else source.attach(many)
 
 
-async def begin(relay: "Gateway | Many", source: Target | Plan) -> None:
+async def begin(relay: "Inner", source: Target | Plan) -> None:
     """Wait for the servers of a plan that are needed, and read the plan again when it changes.
 
     Raises:
         Fault: a server that is needed is not there.
     """
-    if isinstance(relay, Gateway) or not isinstance(source, Plan):
+    if not isinstance(source, Plan):
         return
+    from isthmus.many.gateway import Many
     from isthmus.many.reload import follow
 
+    if not isinstance(relay, Many):
+        return
     await relay.start()
     follow(relay, source)
 
@@ -238,7 +239,7 @@ def warn_once() -> Callable[[str], None]:
     return died
 
 
-def _recorded(gateway: "Gateway | Many", recorder: "Recorder | None") -> "RecordedRelay | None":
+def _recorded(gateway: "Inner", recorder: "Recorder | None") -> "RecordedRelay | None":
     """What stands around the gateway of one server where all is recorded."""
     if recorder is None or not isinstance(gateway, Gateway):
         return None
@@ -273,9 +274,7 @@ async def serve_memory(source: Target | Plan, settings: Settings) -> AsyncIterat
 
 
 @asynccontextmanager
-async def open_memory(
-    source: Target | Plan, settings: Settings
-) -> "AsyncIterator[tuple[Gateway | Many, tuple[Any, Any]]]":
+async def open_memory(source: Target | Plan, settings: Settings) -> "AsyncIterator[tuple[Inner, tuple[Any, Any]]]":
     """The same, for who wants more of the relay than its streams: both.
 
     Raises:

@@ -117,6 +117,10 @@ class RecordedRelay:
         """Nothing is in a hurry that is recorded."""
         return None
 
+    def is_named(self, via: str) -> bool:
+        """See `types.Relay`."""
+        return self._relay.is_named(via)
+
     def can_express(self) -> bool:
         return False
 

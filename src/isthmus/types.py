@@ -124,6 +124,9 @@ class Relay(Protocol):
             been done then, and `relay` is to be called.
         """
 
+    def is_named(self, via: str) -> bool:
+        """Whether the header `Via` of a request says that it was sent by this relay itself, to a back."""
+
     def can_express(self) -> bool:
         """Whether `express` is likely to take a request now."""
 

@@ -69,6 +69,10 @@ class EchoRelay(Echo):
         self.ended: list[Session] = []
         self.refusal: Fault | None = None
 
+    def is_named(self, via: str) -> bool:
+        """It sends nothing."""
+        return False
+
     def can_express(self) -> bool:
         """Never: every request is to go through `relay`."""
         return False

@@ -18,7 +18,7 @@ from isthmus.errors import BackFault, ConfigError
 from isthmus.limits import MIB, Limits
 from isthmus.transports import http_response
 from isthmus.transports.http_client import HttpClient
-from isthmus.version import PROXY_ID, __version__
+from isthmus.version import __version__
 from tests.transports.http_peers import (
     OK,
     SSE,
@@ -53,7 +53,7 @@ def test_post_is_written_whole(run: Runner) -> None:
                 f"Host: 127.0.0.1:{peer.port}",
                 f"User-Agent: isthmus/{__version__}",
                 "Accept-Encoding: identity",
-                f"Via: 1.1 {PROXY_ID}",
+                f"Via: 1.1 {client.via}",
                 "X-Key: k",
                 "Accept: application/json, text/event-stream",
                 "Content-Type: application/json",

@@ -123,6 +123,10 @@ class Gateway:
             self._pool = make_pool(self.back, self._settings.isolation)
         return self._pool
 
+    def is_named(self, via: str) -> bool:
+        """Whether a request came from this gateway's own connection to its back; see `types.Relay`."""
+        return self.back.client is not None and self.back.client.via in via
+
     def can_express(self) -> bool:
         """Whether `express` is likely to take a request now."""
         client = self.back.client

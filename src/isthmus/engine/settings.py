@@ -9,7 +9,7 @@ from isthmus.pool.policy import Isolation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from isthmus.engine.member import Spec
+    from isthmus.engine.member import Inner, Spec
     from isthmus.many.gateway import Many
 
 
@@ -45,5 +45,5 @@ class Plan:
     """Reads the configuration again (raises `ConfigError`); None where it can't change."""
     watched: tuple[str, ...] = ()
     """Files whose changes have it read again."""
-    attach: "Callable[[Many], object] | None" = None
-    """Gets what stands before them, to change it while it serves."""
+    attach: "Callable[[Many], Inner] | None" = None
+    """Gets what stands before them, to change it while it serves; gives what is to serve, around it."""

@@ -70,6 +70,10 @@ class StandIn:
         """Take one modern request to the back without a task, if nothing is to be done for it."""
         return self.below.express(request, port, headers) if self._passes(request) else None
 
+    def is_named(self, via: str) -> bool:
+        """See `types.Relay`."""
+        return self.below.is_named(via)
+
     def can_express(self) -> bool:
         """Whether `express` is likely to take a request now; with functions there is always something to be done."""
         return self.stand.is_negative and self.below.can_express()

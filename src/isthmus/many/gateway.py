@@ -228,6 +228,10 @@ class Many:
         except Fault as fault:
             return refuse(request, port, fault)
 
+    def is_named(self, via: str) -> bool:
+        """Whether a request came from one of the backs' own gateways; see `types.Relay`."""
+        return any(member.gateway.is_named(via) for member in self.members)
+
     def can_express(self) -> bool:
         """Whether `express` is likely to take a request now."""
         sole = self.routes.sole

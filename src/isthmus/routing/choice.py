@@ -26,9 +26,9 @@ def _refuse_repeated(names: list[str], why: str) -> None:
 class Edit:
     """What is changed of one thing.
 
-    `rename`: its name instead (a resource's or template's `name`; its URI stays). `title`, `description`: instead of its own.
-    Of a tool also: `hidden`, arguments that clients neither see nor give; `fixed`, arguments hidden too that every call
-    has, as pairs of the name and the value's JSON text.
+    `rename`: its name instead (a resource's or template's `name`; its URI stays). `title`, `description`: instead of
+    its own. Of a tool also: `hidden`, arguments that clients neither see nor give; `fixed`, arguments hidden too that
+    every call has, as pairs of the name and the value's JSON text.
     """
 
     rename: str | None = None

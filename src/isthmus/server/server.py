@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from isthmus.engine.settings import Plan, Settings
     from isthmus.many.gateway import Many
     from isthmus.pool.policy import Isolation
+    from isthmus.server.middleware import Middleware
     from isthmus.server.proxy import FastMCPProxy
     from isthmus.transports.http_front.access import Access
     from isthmus.transports.target import ChannelTarget, Target
@@ -61,6 +62,7 @@ class FastMCP(Served):
         auth: whom the HTTP front lets in; on stdio the client is whoever started the process.
         lifespan: a context that is entered while local components are served, as the SDK's servers have it.
         tools: local tools, or functions that are made into some.
+        middleware: functions around every request (`add_middleware`).
         include_tags: local components without one of these tags are not shown.
         exclude_tags: local components with one of these tags are not shown.
         mask_error_details: whether clients hear no more of a component's exception than that there was one.
@@ -100,7 +102,9 @@ class FastMCP(Served):
         self._auth = auth
         self._chosen: dict[str, Any] = {"limits": limits or Limits(), "isolation": isolation}
         self._lifespan = lifespan
+        self._middleware: list[Middleware] = list(more.pop("middleware", None) or ())
         self._options = _own_options(more)
+        self._routes = []
         self._made: LocalServer | None = None
         self._mounts: list[tuple[FastMCP, Spec]] = []
         self._proxied: tuple[Spec, ...] = ()
@@ -223,6 +227,10 @@ class FastMCP(Served):
     def remove_template(self, uri_template: str) -> None:
         """Remove a local template, or a copy of a mirrored one; as `remove_tool`."""
         self._local.templates.remove(uri_template)
+
+    def add_middleware(self, middleware: "Middleware") -> None:
+        """Put one more function around every request, within those that are there (`server.middleware`)."""
+        self._middleware.append(middleware)
 
     # -- what there is ----------------------------------------------------------------------------------------------
 
@@ -414,9 +422,12 @@ class FastMCP(Served):
 
         return Plan(name=self.name, specs=tuple(self._specs()), attach=self._attach)
 
-    def _attach(self, many: "Many") -> None:
+    def _attach(self, many: "Many") -> "Inner":
+        from isthmus.server.between import Between
+
         self._serving.add(many)
         many.reload(self._specs(), self._hidden())
+        return Between(many, self._middleware)
 
     def _specs(self) -> "list[Spec]":
         from isthmus.server import compose

@@ -17,7 +17,7 @@ from isthmus.limits import CLOSE_CONNECTIONS, POOL_CONNECTIONS, POOL_IDLE, REDIR
 from isthmus.transports.http_connect import Origin, Route, connect, find_proxy, follow, split_url
 from isthmus.transports.http_response import EventStream, Failure, Response
 from isthmus.transports.http_stream import Connection, Known, Waiter
-from isthmus.version import PROXY_ID, __version__
+from isthmus.version import __version__, new_id
 
 __all__ = ["EventStream", "HttpClient", "Response", "Statistics"]
 
@@ -66,7 +66,9 @@ class HttpClient:
         self._name = name
         self._limits = limits
         self._route = Route(name, self._origin, find_proxy(self._origin), limits.connect)
-        self._fixed = _fixed_lines(name, self._origin.authority, headers)
+        self.via = new_id()
+        """What requests call this client in `Via`."""
+        self._fixed = _fixed_lines(name, self._origin.authority, headers, self.via)
         self._heads: dict[str, bytes] = {}
         self._known: Known | None = None
         self._idle: list[Connection] = []
@@ -417,10 +419,10 @@ class _Apart:
         self._client.closed(connection)
 
 
-def _fixed_lines(name: str, host: str, headers: Sequence[tuple[str, str]]) -> bytes:
+def _fixed_lines(name: str, host: str, headers: Sequence[tuple[str, str]], via: str) -> bytes:
     """The header lines that every request has."""
     lines = {"host": f"Host: {host}", "user-agent": f"User-Agent: isthmus/{__version__}"}
-    more = ["Accept-Encoding: identity", f"Via: 1.1 {PROXY_ID}"]
+    more = ["Accept-Encoding: identity", f"Via: 1.1 {via}"]
     for title, raw in headers:
         value = raw.strip(" \t")
         if not _NAME.match(title):

@@ -21,7 +21,6 @@ from isthmus.transports.http_front.replay import Replay, Total
 from isthmus.transports.http_front.request import Admission, Request, Sink, Streams, accepted, is_json
 from isthmus.transports.http_front.stream import Stream
 from isthmus.types import Relay, Session
-from isthmus.version import PROXY_ID
 from isthmus.wire.codec import open_object, parse
 from isthmus.wire.envelope import (
     INTERNAL_ERROR,
@@ -141,7 +140,8 @@ class Handler:
         if refused is not None:
             _refuse(sink, refused.status, INVALID_REQUEST, refused.why)
             return
-        if PROXY_ID in request.headers.get("via", ""):
+        via = request.headers.get("via")
+        if via is not None and self._relay.is_named(via):
             _refuse(sink, 508, INTERNAL_ERROR, "This proxy is its own back. Give it the URL of another server.")
             return
         lines = self._guard.cors(origin) if origin is not None else b""
