@@ -2,10 +2,10 @@
 
 Local components, copies of mirrored ones, mounted servers (the latest first), then what is proxied. A copy stands
 beside the server that it was made from, in the same sessions, with another face: what passes a call of it is what
-passes a call of the original.
+passes a call of the original. Where that server is another proxy's, it comes along, and shows nothing else.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +15,6 @@ from isthmus.routing.choice import Choice, Edit, Part
 from isthmus.routing.face import Face
 from isthmus.routing.namespace import Namespace
 from isthmus.transports.memory import target_of
-from isthmus.wire.codec import encode
 
 if TYPE_CHECKING:
     from isthmus.components.component import Component
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 PARTS: Final = {"tools": "tools", "prompts": "prompts", "resources": "resources", "resourceTemplates": "resources"}
 """The kinds, and the part of a `Choice` that each is in."""
 _NOTHING: Final = Part(allow=())
+_SHUT: Final = Face(None, Choice(tools=_NOTHING, prompts=_NOTHING, resources=_NOTHING))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,39 +42,68 @@ class Only:
         return kind == self.kind and shown == self.shown
 
 
-def beside(main: Spec, component: "Component") -> Spec:
+def is_apart(component: "Component") -> bool:
+    """Whether a component is a copy of a mirrored one that can run where that one does.
+
+    Not those that change more than passes through a proxy, nor resources that are known by another URI here.
+    """
+    mirror = component.mirror
+    if mirror is None or not isinstance(mirror.member, Spec):
+        return False
+    from isthmus.components.edits import edit_of
+
+    is_named = PARTS[mirror.kind] != "resources" or component.key == mirror.own
+    return is_named and edit_of(component) is not None
+
+
+def copies(components: "Iterable[Component]", proxied: Sequence[Spec]) -> tuple[list[Spec], list[Spec]]:
+    """Copies of mirrored components as members, and the servers of other proxies that they stand beside.
+
+    Args:
+        components: the copies; each `is_apart`.
+        proxied: the servers that are members anyway.
+    """
+    found: list[Spec] = []
+    abroad: list[tuple[Spec, Spec]] = []
+    for each in components:
+        main = each.mirror.member if each.mirror is not None else None
+        assert isinstance(main, Spec)
+        if main not in proxied:
+            known = next((here for there, here in abroad if there == main), None)
+            if known is None:
+                known = replace(main, name=f"{main.name} of another proxy, {len(abroad) + 1}", face=_SHUT)
+                abroad.append((main, known))
+            found.append(_beside(main, known.name, each))
+        else:
+            found.append(_beside(main, main.name, each))
+    return found, [here for _, here in abroad]
+
+
+def _beside(main: Spec, name: str, component: "Component") -> Spec:
     """A copy of a mirrored component, as a member.
 
     Args:
         main: the server that it was mirrored from.
+        name: what that is called here.
         component: the copy.
     """
-    mirror = component.mirror
+    from isthmus.components.edits import edit_of
+
+    mirror, shown = component.mirror, component.key
     assert mirror is not None
-    own = own_name(main, mirror.kind, mirror.own)
-    edit = edit_of(component)
+    own, is_resource = own_name(main, mirror.kind, mirror.own), PARTS[mirror.kind] == "resources"
+    edit = edit_of(component) or Edit()
+    if not is_resource:
+        edit = replace(edit, rename=shown if shown != own else None)
     part = Part(allow=(own,), edits=((own, edit),) if edit != Edit() else ())
     parts = {name: part if name == PARTS[mirror.kind] else _NOTHING for name in ("tools", "prompts", "resources")}
-    shown = component.key
     return Spec(
-        name=f"{main.name} {mirror.kind} {shown}",
+        name=f"{name} {mirror.kind} {shown}",
         target=main.target,
         settings=main.settings,
-        face=Face(None if PARTS[mirror.kind] != "resources" else main.face.prefix, Choice(**parts)),
-        beside=main.name,
+        face=Face(main.face.prefix if is_resource else None, Choice(**parts)),
+        beside=name,
         owned=Only(mirror.kind, shown),
-    )
-
-
-def edit_of(component: "Component") -> Edit:
-    """What is other about a copy than about what it was mirrored from."""
-    changes, covered = component.changes(), getattr(component, "hidden", {})
-    return Edit(
-        rename=changes.get("name"),
-        title=changes.get("title"),
-        description=changes.get("description"),
-        hidden=tuple(name for name, value in covered.items() if value is ...),
-        fixed=tuple((name, encode(value)) for name, value in covered.items() if value is not ...),
     )
 
 

@@ -45,7 +45,7 @@ async def _mirrored(spec: "Spec", kind: str) -> dict[str, Any]:
     async with client:
         listed = await getattr(client, _LISTS[kind])()
     make = _maker(kind)
-    return {str(getattr(model, _KEYS[kind])): make(client, model, spec.name) for model in listed}
+    return {str(getattr(model, _KEYS[kind])): make(client, model, spec) for model in listed}
 
 
 def _maker(kind: str) -> Any:

@@ -185,6 +185,11 @@ class FastMCPProxy(FastMCP):
         return spec
 
 
+def create_proxy(backend: Any, **settings: Any) -> FastMCPProxy:
+    """A proxy for a server, or for many; the arguments are those of `FastMCP.as_proxy`."""
+    return FastMCP.as_proxy(backend, **settings)
+
+
 def _client_of(specs: "tuple[Spec, ...]") -> Client[Any]:
     """A client of the servers that a proxy stands before."""
     from isthmus.client.transports import TargetTransport

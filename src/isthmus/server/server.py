@@ -1,5 +1,6 @@
 """`FastMCP`: a server of local components, mounted servers and proxied ones. It assembles; the engine does the work."""
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -125,16 +126,12 @@ class FastMCP(Served):
     def _local(self) -> "LocalServer":
         if self._made is None:
             from isthmus.components.local import LocalServer
+            from isthmus.server.compose import is_apart
 
             self._made = LocalServer(self.name, self, version=self.version or "", **self._options)
-            self._made.apart = self._is_apart
+            self._made.apart = is_apart
             self._made.heard.append(lambda kind: self._changed())
         return self._made
-
-    def _is_apart(self, component: "Component") -> bool:
-        """Whether a component is a copy of a mirrored one, which runs where that one does."""
-        mirror = component.mirror
-        return mirror is not None and any(mirror.member == spec.name for spec in self._proxied)
 
     def tool(self, name_or_fn: str | Callable[..., Any] | None = None, **said: Any) -> Any:
         """Make a function a tool: `@server.tool`, `@server.tool("name")`, `@server.tool(name=…, tags=…)`.
@@ -435,11 +432,10 @@ class FastMCP(Served):
         if self._made is None:
             return [*(spec for _, spec in reversed(self._mounts)), *self._proxied]
         own: list[Any] = [each for kind in _REGISTRIES for each in self.own_components(kind).values()]
-        specs = [compose.local(_LOCAL, self._made, self._how())] if not all(map(self._is_apart, own)) else []
-        by_name = {spec.name: spec for spec in self._proxied}
-        copies = [(each, each.mirror) for each in own if self._is_apart(each) and self._made.shows(each)]
-        specs += [compose.beside(by_name[str(mirror.member)], copy) for copy, mirror in copies if mirror is not None]
-        return [*specs, *(spec for _, spec in reversed(self._mounts)), *self._proxied]
+        apart = [each for each in own if compose.is_apart(each)]
+        specs = [compose.local(_LOCAL, self._made, self._how())] if len(apart) < len(own) else []
+        copies, abroad = compose.copies(filter(self._made.shows, apart), self._proxied)
+        return [*specs, *copies, *(spec for _, spec in reversed(self._mounts)), *self._proxied, *abroad]
 
     def _hidden(self) -> frozenset[tuple[str, str]]:
         """What is disabled, so that nothing of the same name behind it shows either."""
@@ -448,11 +444,22 @@ class FastMCP(Served):
     def _changed(self) -> None:
         """There is something else than before: those who are served hear of it."""
         for many in tuple(self._serving):
-            many.loop.call_soon_threadsafe(self._update, many)
+            if _is_within(many.loop):  # what is asked next has to find it so
+                self._update(many)
+            else:
+                many.loop.call_soon_threadsafe(self._update, many)
 
     def _update(self, many: "Many") -> None:
         many.reload(self._specs(), self._hidden())
         many.refresh(_LOCAL)
+
+
+def _is_within(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether this code runs on a loop."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
 
 
 def _decorate(name_or_fn: Any, said: dict[str, Any], make: Callable[[Callable[..., Any]], Any]) -> Any:
