@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Container, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -75,7 +75,7 @@ class Many:
         self.sessions: set[ManySession] = set()
         self.listeners: set[Callable[[], object]] = set()
         self._retiring: list[Member] = []
-        self._hidden: Container[tuple[str, str]] = ()
+        self._hidden: Collection[tuple[str, str]] = ()
         self.routes = Routes([])
         self.reload(specs)
 
@@ -128,7 +128,7 @@ class Many:
             if isinstance(got, BaseException):
                 raise got
 
-    def reload(self, specs: Sequence[Spec], hidden: Container[tuple[str, str]] = ()) -> None:
+    def reload(self, specs: Sequence[Spec], hidden: Collection[tuple[str, str]] = ()) -> None:
         """Put other servers in place of these. Equal ones stay as they are; calls in flight end where they began.
 
         Args:

@@ -4,12 +4,12 @@ A name with a prefix goes to its member without a list. What carries no prefix o
 not rewritten) is looked up in the catalog.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from isthmus import limits
 from isthmus.errors import Fault, FrontFault
-from isthmus.many.catalog import Asker, Catalog, Shelf
+from isthmus.many.catalog import Asker, Catalog, Shelf, may_make
 from isthmus.routing.face import thing_of
 from isthmus.routing.namespace import Namespace, is_shortened, join_uri
 from isthmus.wire.envelope import INVALID_PARAMS, Members
@@ -74,7 +74,7 @@ class Routes:
     """
 
     def __init__(
-        self, members: Sequence["Member"], hidden: Container[tuple[str, str]] = (), *, may_pass: bool = True
+        self, members: Sequence["Member"], hidden: Collection[tuple[str, str]] = (), *, may_pass: bool = True
     ) -> None:
         self.members = tuple(members)
         self._hidden = hidden
@@ -89,6 +89,7 @@ class Routes:
         """The only member, where nothing of it is changed."""
         self._found: dict[Wanted, Route] = {}
         self._is_lasting = not hidden and not self._known
+        self._hidden_templates = [shown for kind, shown in hidden if kind == "resourceTemplates"]
 
     def layer(self, kind: str, shelves: list[tuple[str, Shelf]]) -> list[tuple[str, Shelf]]:
         """The shelves without what is hidden, and without what stands behind another thing of the same name."""
@@ -126,6 +127,8 @@ class Routes:
             if member.spec.owned is not None and member.spec.owned.has(kind, shown):
                 return Route(member, member.face.own(kind, shown) or shown)
         is_uri = kind in ("resources", "resourceTemplates")
+        if is_uri and any(may_make(template, shown) for template in self._hidden_templates):
+            return None  # it is there only if it is listed otherwise
         if not is_uri and any(is_shortened(shown, longest) for longest in self._lengths):
             return None
         split = self._namespace.split_uri(shown) if is_uri else self._namespace.split_name(shown)
