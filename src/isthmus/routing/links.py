@@ -26,7 +26,7 @@ _UPDATED: Final = "notifications/resources/updated"
 def has_uri(text: bytes) -> bool:
     """Whether a member may be called `uri`. Only as `\\u00XX` can a letter be escaped.
 
-    The first of both searches is there because it is quick: JSON is full of quotation marks, but has few of the letters.
+    The first of both searches is the quick one: JSON is full of quotation marks, and has few of these letters.
     """
     if b"uri" in text and b'"uri"' in text:
         return True
