@@ -14,7 +14,7 @@ from isthmus.routing.choice import Choice, Edit, Part
 from isthmus.transports.launch import Launch
 from isthmus.transports.target import HttpTarget
 
-HTTP: dict[str, Any] = {"url": "http://x.test/mcp"}
+HTTP: dict[str, Any] = {"url": "https://x.test/mcp"}
 RUN: dict[str, Any] = {"command": "run"}
 
 
@@ -62,7 +62,7 @@ def test_a_command_that_is_not_there_is_a_server_all_the_same() -> None:
 )
 def test_a_url(said: dict[str, Any], kind: Any) -> None:
     assert one({**HTTP, "headers": {"X-A": "${KEY}"}, **said}).target == HttpTarget(
-        "one", "http://x.test/mcp", (("X-A", "k"),), kind
+        "one", "https://x.test/mcp", (("X-A", "k"),), kind
     )
 
 
@@ -250,9 +250,9 @@ def test_what_fastmcp_writes() -> None:
 
     servers = {
         "a": {"command": "run", "args": ["x"], "timeout": 30_000},
-        "b": {"url": "http://x.test/mcp", "auth": "token"},
+        "b": {"url": "https://x.test/mcp", "auth": "token"},
     }
     a, b = from_mapping(MCPConfig.from_dict({"mcpServers": servers}).to_dict(), environ={}).specs
     assert a.target == Launch("a", ("run", "x"), {}, None)
     assert a.settings.limits.call == 30
-    assert b.target == HttpTarget("b", "http://x.test/mcp", (("Authorization", "Bearer token"),))
+    assert b.target == HttpTarget("b", "https://x.test/mcp", (("Authorization", "Bearer token"),))
