@@ -46,8 +46,14 @@ def specs_of(backend: Any, wishes: Wishes) -> tuple[Spec, ...]:
     if isinstance(backend, Mapping):
         return _of_mapping(backend, wishes)
     if hasattr(backend, "source"):
+        wishes = replace(wishes, isolation=wishes.isolation or _kept(backend))
         backend = backend.source
     return _of_source(_read(backend, wishes), wishes)
+
+
+def _kept(transport: Any) -> Isolation | None:
+    """What a transport says of its process: one that is told to keep it keeps it for its session."""
+    return "session" if getattr(transport, "keep_alive", None) is True else None
 
 
 def _of_source(source: Any, wishes: Wishes) -> tuple[Spec, ...]:
@@ -68,7 +74,7 @@ def _of_client(client: Any, wishes: Wishes) -> tuple[Spec, ...]:
     if client.is_connected() and client.relay is not None:
         shared = replace(wishes, isolation="shared")
         return (Spec(name=PROXIED, target=_connected(client), settings=_settings(shared, ()), stand=stand),)
-    isolation = wishes.isolation or getattr(client, "isolation", None)
+    isolation = wishes.isolation or getattr(client, "isolation", None) or _kept(client.transport)
     specs = _of_source(client.source, replace(wishes, isolation=isolation))
     return tuple(replace(spec, stand=stand) for spec in specs)
 
