@@ -119,7 +119,7 @@ PARKED_KEPT: Final = 256
 RECALLED_KEPT: Final = 256
 """Parked calls that ended for another call and are remembered, to tell a late retry why; four times the sessions."""
 ASKING_KEPT: Final = 1024
-"""Calls of functions in this process that wait for a modern client's answers; the oldest is given up for another one."""
+"""Calls of functions in this process that wait for a modern client's answers; the oldest is given up for another."""
 STRAY_QUESTION: Final = 30.0
 """For a question that a legacy back asks outside any call, until a call comes that it can be asked in."""
 SPARE_PAUSE: Final = 0.05
@@ -154,6 +154,8 @@ CLIENT_CALL: Final = 3600.0
 """Without any word about a call of a `Client`, unless it was given a `timeout`: users wait for their own tools."""
 CLIENT_CALL_MOST: Final = 24 * 3600.0
 """Of such a call altogether, whatever progress it reports."""
+OAUTH_LOGIN: Final = 300.0
+"""For a user to log in with the browser; after that nobody is there any more."""
 RECORD_QUEUE: Final = 32 * MIB
 """What may wait to be written to a recording before messages are left out: two of the largest messages."""
 REPLAY_PAUSE: Final = 0.05

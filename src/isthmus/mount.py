@@ -5,7 +5,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from isthmus.engine.settings import Plan, Settings
+from isthmus.engine.settings import Settings
+from isthmus.many.plan import Plan
 from isthmus.run import HttpPlace, make_handler, open_relay
 from isthmus.transports.http_front.asgi import AsgiFront, Receive, Scope, Send
 from isthmus.transports.target import Target

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from isthmus.engine.gateway import Gateway
-from isthmus.engine.settings import Plan, Settings
+from isthmus.engine.settings import Settings
 from isthmus.engine.tasks import Tasks
 from isthmus.errors import ConfigError, Fault
+from isthmus.many.plan import Plan
 from isthmus.transports.target import Target
 from isthmus.types import Relay
 

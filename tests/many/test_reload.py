@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from isthmus import limits
-from isthmus.engine.settings import Plan
+from isthmus.many.plan import Plan
 from isthmus.errors import ConfigError
 from isthmus.many.reload import reread
 from isthmus.routing.choice import Choice, Part

@@ -16,7 +16,7 @@ from isthmus.version import __version__
 if TYPE_CHECKING:
     import socket
 
-    from isthmus.engine.settings import Plan
+    from isthmus.many.plan import Plan
     from isthmus.run import HttpPlace
     from isthmus.transports.target import Target
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from isthmus.config.load import Config
     from isthmus.config.variables import Ask, Input
     from isthmus.engine.member import Spec
-    from isthmus.engine.settings import Plan, Settings
+    from isthmus.engine.settings import Settings
+    from isthmus.many.plan import Plan
     from isthmus.transports.launch import Launch
 
 _SUFFIXES: Final = (".json", ".jsonc")
@@ -40,7 +41,7 @@ def read_plan(path: str, *, name: str | None, watches: bool) -> "tuple[Plan, Set
 
     from isthmus.cli.config import asker
     from isthmus.config.load import load
-    from isthmus.engine.settings import Plan
+    from isthmus.many.plan import Plan
 
     ask = _once(asker())
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from isthmus.errors import ConfigError
 
 if TYPE_CHECKING:
-    from isthmus.engine.settings import Plan
+    from isthmus.many.plan import Plan
     from isthmus.transports.target import Target
 
 
@@ -23,6 +23,9 @@ class ClientTransport:
             ConfigError: it can't be what it was said to be.
         """
         raise NotImplementedError(f"{type(self).__name__} has no source.")
+
+    async def prepare(self) -> None:
+        """Do what a user has time for, before a client connects; there is nothing."""
 
     async def close(self) -> None:
         """End what outlives the clients; there is nothing."""

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from isthmus.client.handlers import Handlers
 from isthmus.engine.back import own_meta
 from isthmus.engine.gateway import Gateway
-from isthmus.engine.settings import Plan, Settings
+from isthmus.engine.settings import Settings
 from isthmus.engine.tasks import Tasks
 from isthmus.errors import Fault
 from isthmus.limits import CLIENT_CALL, CLIENT_CALL_MOST, CLIENT_OPEN, PROBE, Limits
+from isthmus.many.plan import Plan
 from isthmus.protocol.judge import make_modern
 from isthmus.run import open_memory
 from isthmus.transports.target import Target

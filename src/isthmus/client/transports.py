@@ -24,7 +24,7 @@ from isthmus.errors import ConfigError
 from isthmus.transports.target import ChannelTarget, HttpTarget, Target, read_target
 
 if TYPE_CHECKING:
-    from isthmus.engine.settings import Plan
+    from isthmus.many.plan import Plan
 
 __all__ = [
     "ClientTransport",
@@ -81,19 +81,30 @@ class _HttpTransport(ClientTransport):
 
     def _set_auth(self, auth: Any) -> None:
         if auth == "oauth":
-            raise ConfigError('auth="oauth" is not there yet. Give a token, or an OAuthClientProvider of the SDK.')
+            from isthmus.client.auth import OAuth
+
+            auth = OAuth(self.url)
         self.auth = auth
 
     @property
     def source(self) -> Target:
         token = self.auth if isinstance(self.auth, str) else getattr(self.auth, "bearer_token", None)
         if self.httpx_client_factory is not None or (self.auth is not None and token is None):
-            raise ConfigError("Auth objects and HTTP clients of httpx2 are not taken yet. Give a token.")
+            from isthmus.client.foreign import over_httpx
+
+            return over_httpx(self.url, self._kind, self.headers, self.auth, self.httpx_client_factory)
         headers = [*self.headers.items()]
         if token is not None:
             headers = [(name, each) for name, each in headers if name.lower() != "authorization"]
             headers.append(("Authorization", f"Bearer {token}"))
         return HttpTarget(urlsplit(self.url).hostname or self.url, self.url, tuple(headers), self._kind)
+
+    async def prepare(self) -> None:
+        """Let an auth object that logs in do so: it takes the user's time, and not that of a first answer."""
+        if hasattr(self.auth, "async_auth_flow") and hasattr(self.auth, "context"):
+            from isthmus.client.foreign import log_in
+
+            await log_in(self.url, self.headers, self.auth)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}(url={self.url!r})>"
@@ -185,7 +196,7 @@ class MCPConfigTransport(ClientTransport):
 
     def _read(self) -> "Plan":
         from isthmus.config.load import from_mapping
-        from isthmus.engine.settings import Plan
+        from isthmus.many.plan import Plan
 
         said: Mapping[str, Any] = self.config if isinstance(self.config, Mapping) else self.config.to_dict()
         if "mcpServers" not in said and "servers" not in said:

@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from isthmus.engine.settings import Plan
 from isthmus.errors import ConfigError
 from isthmus.many.gateway import Many
+from isthmus.many.plan import Plan
 
 _log: Final = logging.getLogger("isthmus.many")
 

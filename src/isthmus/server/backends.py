@@ -7,9 +7,10 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from isthmus.engine.member import Nested, Spec
-from isthmus.engine.settings import Plan, Settings
+from isthmus.engine.settings import Settings
 from isthmus.errors import ConfigError
 from isthmus.limits import Limits
+from isthmus.many.plan import Plan
 from isthmus.pool.policy import Isolation
 from isthmus.protocol.forwarding import may_be_forwarded
 from isthmus.transports.launch import Launch

@@ -39,7 +39,7 @@ async def _mirrored(spec: "Spec", kind: str) -> dict[str, Any]:
     """What a proxied server has, each as a mirrored component."""
     from isthmus.client.client import Client
     from isthmus.client.transports import TargetTransport
-    from isthmus.engine.settings import Plan
+    from isthmus.many.plan import Plan
 
     client: Client[Any] = Client(TargetTransport(Plan(name=spec.name, specs=(spec,))))
     async with client:

@@ -193,7 +193,7 @@ def create_proxy(backend: Any, **settings: Any) -> FastMCPProxy:
 def _client_of(specs: "tuple[Spec, ...]") -> Client[Any]:
     """A client of the servers that a proxy stands before."""
     from isthmus.client.transports import TargetTransport
-    from isthmus.engine.settings import Plan
+    from isthmus.many.plan import Plan
 
     return ProxyClient(TargetTransport(Plan(name=specs[0].name, specs=specs)))
 

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from isthmus.components.templates import ResourceTemplate
     from isthmus.components.tools import Tool
     from isthmus.engine.member import Inner, Nested, Spec
-    from isthmus.engine.settings import Plan, Settings
+    from isthmus.engine.settings import Settings
     from isthmus.many.gateway import Many
+    from isthmus.many.plan import Plan
     from isthmus.pool.policy import Isolation
     from isthmus.server.middleware import Middleware
     from isthmus.server.proxy import FastMCPProxy
@@ -415,7 +416,7 @@ class FastMCP(Served):
         return Settings(name=self.name, instructions=self.instructions, **self._chosen)
 
     def _source(self) -> "Target | Plan":
-        from isthmus.engine.settings import Plan
+        from isthmus.many.plan import Plan
 
         return Plan(name=self.name, specs=tuple(self._specs()), attach=self._attach)
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from isthmus.errors import ConfigError
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
-
-    from isthmus.engine.settings import Plan, Settings
+    from isthmus.engine.settings import Settings
+    from isthmus.many.plan import Plan
     from isthmus.mount import HttpApp
     from isthmus.run import HttpPlace
+    from isthmus.server.routed import Routed
     from isthmus.transports.http_front.access import Access
     from isthmus.transports.target import Target
 
@@ -123,7 +123,7 @@ class Served(ABC):
         *,
         allow_hosts: Sequence[str] = (),
         allow_origins: Sequence[str] = (),
-    ) -> "HttpApp | Starlette":
+    ) -> "HttpApp | Routed":
         """An ASGI application that serves the proxy, for mounting; its `lifespan` is for the application it is put in.
 
         Args:
@@ -138,15 +138,15 @@ class Served(ABC):
         place = self._place(transport, Place(path=path, allow_hosts=allow_hosts, allow_origins=allow_origins))
         return self._application(place, middleware)
 
-    def _application(self, place: "HttpPlace", middleware: Sequence[Any] | None) -> "HttpApp | Starlette":
+    def _application(self, place: "HttpPlace", middleware: Sequence[Any] | None) -> "HttpApp | Routed":
         from isthmus.mount import HttpApp
 
         app = HttpApp(self._source(), place, self._how())
         if not self._routes and not middleware:
             return app
-        from isthmus.server.routed import with_routes
+        from isthmus.server.routed import Routed
 
-        return with_routes(app, self._routes, middleware or ())
+        return Routed(app, self._routes, middleware or ())
 
     def custom_route(
         self, path: str, methods: list[str], name: str | None = None, include_in_schema: bool = True
