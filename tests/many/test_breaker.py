@@ -311,3 +311,19 @@ def test_a_back_that_answers_no_request_of_ours_holds_nobody_up(client: str, tmp
             assert listed.took < 0.6
 
     run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+def test_a_call_that_nobody_answers_puts_a_server_out_that_no_list_has_met(client: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        short = bad("mute", log, limits=limits.Limits(call=0.4), deadline=0.4)
+        async with many(spec("modern", "a", log, TTL=60_000), short) as made:
+            one = await client_of(made, client)
+            assert "b " in (await one.call(1, "b_echo").answer())["error"]["message"]
+            assert made.members[1].why_out is not None
+            told = await timed(one.call(2, "b_echo"))
+            assert told["error"]["message"].startswith("b is not there: "), told
+            assert said(await one.call(3, "a_echo").result())["from"] == "a"
+
+    run(scenario)

@@ -10,7 +10,7 @@ from isthmus.engine.back import Back
 from isthmus.engine.express import ExpressCall
 from isthmus.engine.legacy import LegacySession
 from isthmus.engine.settings import Settings
-from isthmus.errors import Fault, WrongEra
+from isthmus.errors import BackUnavailable, Fault, WrongEra
 from isthmus.protocol.judge import ModernRequest
 from isthmus.protocol.names import CANCELLED
 from isthmus.protocol.versions import LEGACY
@@ -18,7 +18,7 @@ from isthmus.transports.target import Target
 from isthmus.types import Mute, Port, Session, Strays
 from isthmus.version import __version__
 from isthmus.wire.codec import close_object, one_line, parse_own
-from isthmus.wire.envelope import INTERNAL_ERROR, Envelope, error_message, request_message
+from isthmus.wire.envelope import Envelope, error_message, request_message
 
 if TYPE_CHECKING:
     from isthmus.engine.sharing import Opened
@@ -95,11 +95,7 @@ class Gateway:
     ) -> None:
         """Straight if the back turns out to be modern, across if it doesn't."""
         try:
-            async with asyncio.timeout(self.limits.call):
-                is_modern = await self.back.is_spoken(request)
-        except TimeoutError:
-            why = f"{self.back.name} did not say in time which revisions it speaks. Try again."
-            port.answer(error_message(request.envelope.id, INTERNAL_ERROR, why), 200)
+            is_modern = await self._is_spoken(request)
         except Fault as fault:
             self.back.failed(fault)
             port.answer(error_message(request.envelope.id, fault.code, fault.why, fault.data), fault.status)
@@ -108,6 +104,14 @@ class Gateway:
                 await modern.relay(self.back, request, port, headers, task)
             else:
                 await self._visitors().relay(request, port)
+
+    async def _is_spoken(self, request: ModernRequest) -> bool:
+        try:
+            async with asyncio.timeout(self.limits.call):
+                return await self.back.is_spoken(request)
+        except TimeoutError:
+            why = f"{self.back.name} did not say in time which revisions it speaks. Try again."
+            raise BackUnavailable(why) from None
 
     def _visitors(self) -> "Visiting":
         if self._visiting is None:
