@@ -100,7 +100,7 @@ def request(message: Any) -> None:
     elif method == "initialize":
         send(id=id, error={"code": -32022, "message": "Unsupported protocol version"})
     elif method == "server/discover" and ERA == "modern":
-        result(id, supportedVersions=["2026-07-28"], capabilities=capabilities)
+        result(id, supportedVersions=["2026-07-28"], capabilities=capabilities, ttlMs=0, cacheScope="private")
     elif method == "logging/setLevel":
         session["level"] = message["params"]["level"]
         result(id)
@@ -108,7 +108,8 @@ def request(message: Any) -> None:
         arguments = message["params"].get("arguments", {})
         (call_legacy if ERA == "legacy" else call_modern)(message, arguments)
     elif method == "tools/list":
-        result(id, tools=[{"name": "survey", "inputSchema": {"type": "object"}}])
+        fresh = {} if ERA == "legacy" else {"ttlMs": 0, "cacheScope": "private"}
+        result(id, tools=[{"name": "survey", "inputSchema": {"type": "object"}}], **fresh)
     else:
         send(id=id, error={"code": -32601, "message": "Method not found"})
 

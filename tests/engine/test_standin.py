@@ -88,8 +88,7 @@ def test_what_is_off_the_back_is_not_told_of(front: str, era: str, tmp_path: Pat
             answer = await client.call({"says": ["error"], "steps": 2}, level="debug", progressToken=7)
             told = answer["result"]["told"]
             assert (told["capabilities"], told["token"]) == ({}, None)
-            if (front, era) != ("legacy", "modern"):  # there the crossing says a level of its own
-                assert told["level"] is None
+            assert told["level"] is None
             assert [each for box in client.boxes for each in box.messages if "method" in each] == []
             # it asks all the same
             answer = await client.call({"rounds": [{"a": ASK}]})

@@ -163,7 +163,8 @@ class AskingSession:
         self._questions: Correlator[Callable[[Envelope], None]] = Correlator()
         self._level = legacy_front.LEVEL_UNSAID
         offers = decode(discovered["capabilities"]) if "capabilities" in discovered else {}
-        self._is_logging = isinstance(offers, dict) and "logging" in offers
+        self.is_logging = isinstance(offers, dict) and "logging" in offers
+        """Whether the back is told from which level on its log messages are wanted."""
         self._listening = Listening(back, legacy_front.meta_of(client), strays, offers, forwarded)
         self._own: dict[str, Callable[[Envelope], Awaitable[None]]] = {
             "ping": self._ping,
@@ -245,7 +246,7 @@ class AskingSession:
 
     async def _call(self, key: int | str, envelope: Envelope, port: Port) -> None:
         back = self._back
-        request = legacy_front.modern_request(envelope, self._client, self._level if self._is_logging else None)
+        request = legacy_front.modern_request(envelope, self._client, self._level if self.is_logging else None)
         request.forwarded = self._forwarded
         call = self._calls[key] = AskedCall(back, request, port, self.version)
         call.task = asyncio.current_task()

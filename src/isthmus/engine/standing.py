@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw
 
+from isthmus.engine.asking import AskingSession
 from isthmus.engine.sharing import Box
 from isthmus.engine.stand import (
     FORWARD,
@@ -169,6 +170,8 @@ class StandSession:
         """The session below is open, with this answer to `initialize`; the answer for the client."""
         self.session = session
         self.version = session.version
+        if isinstance(session, AskingSession) and self.stand.log is OFF:
+            session.is_logging = False
         envelope = parse_own(answer)
         result = open_object(envelope.members["result"]) if "result" in envelope.members else None
         capabilities = open_object(result["capabilities"]) if result is not None and "capabilities" in result else None
