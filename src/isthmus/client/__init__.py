@@ -6,6 +6,8 @@ The SDK is loaded when a client connects. What only holds its settings does with
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from isthmus.client.auth import BearerAuth as BearerAuth
+    from isthmus.client.auth import OAuth as OAuth
     from isthmus.client.client import Client as Client
     from isthmus.client.transports import ClientTransport as ClientTransport
     from isthmus.client.transports import FastMCPTransport as FastMCPTransport
@@ -41,6 +43,10 @@ def __getattr__(name: str) -> object:
         from isthmus.client.client import Client
 
         return Client
+    if name in ("BearerAuth", "OAuth"):
+        from isthmus.client import auth
+
+        return getattr(auth, name)
     if name in _TRANSPORTS:
         from isthmus.client import transports
 

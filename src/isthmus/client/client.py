@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from mcp import ClientSession
     from mcp.types import Implementation, InitializeResult
 
-    from isthmus.client.elicitation import ElicitationHandler
-    from isthmus.client.logging import LogHandler
+    from isthmus.client.elicitation import ElicitationHandler as ElicitationHandler
+    from isthmus.client.logging import LogHandler as LogHandler
+    from isthmus.client.messages import MessageHandler as MessageHandler
     from isthmus.client.messages import MessageHandlerT
-    from isthmus.client.progress import ProgressHandler
-    from isthmus.client.roots import RootsHandler, RootsList
-    from isthmus.client.sampling import SamplingHandler
+    from isthmus.client.progress import ProgressHandler as ProgressHandler
+    from isthmus.client.results import CallToolResult as CallToolResult
+    from isthmus.client.roots import RootsHandler as RootsHandler
+    from isthmus.client.roots import RootsList as RootsList
+    from isthmus.client.sampling import SamplingHandler as SamplingHandler
     from isthmus.run import Served
 
 _log: Final = logging.getLogger("isthmus.client")
@@ -241,6 +244,7 @@ class Client(Requests, Generic[TransportT]):
         """Hold the connection until it is to end."""
         life = self._life
         try:
+            await self.transport.prepare()
             async with connect(self.source, replace(self._how, handlers=self.handlers)) as connection:
                 life.connection = connection
                 if not ready.done():
@@ -255,3 +259,24 @@ class Client(Requests, Generic[TransportT]):
             if life.ending is ending:
                 life.connection = None
             ready.cancel()
+
+
+_ELSEWHERE: Final = {
+    "CallToolResult": "results",
+    "ElicitationHandler": "elicitation",
+    "LogHandler": "logging",
+    "MessageHandler": "messages",
+    "ProgressHandler": "progress",
+    "RootsHandler": "roots",
+    "RootsList": "roots",
+    "SamplingHandler": "sampling",
+}
+"""Names that FastMCP has in this module too, by the module of ours that has them."""
+
+
+def __getattr__(name: str) -> object:
+    if name in _ELSEWHERE:
+        from importlib import import_module
+
+        return getattr(import_module(f"isthmus.client.{_ELSEWHERE[name]}"), name)
+    raise AttributeError(f"module 'isthmus.client.client' has no attribute {name!r}")

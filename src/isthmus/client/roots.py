@@ -34,17 +34,17 @@ def _root(said: Any) -> Root:
     raise ValueError(f"{said!r} is no root. Give a URI that begins with file://, or a Root.")
 
 
-def create_roots_callback(roots: RootsList | RootsHandler) -> ListRootsFnT:
+def create_roots_callback(handler: RootsList | RootsHandler) -> ListRootsFnT:
     """What the SDK asks for the roots; what a function raises is answered as an error.
 
     Raises:
         ValueError: the list holds what is no root, or it is neither a list nor a function.
     """
-    if callable(roots):
-        return _from_function(roots)
-    if not isinstance(roots, list):
-        raise ValueError(f"{roots!r} are no roots. Give a list, or a function that returns one.")
-    found = ListRootsResult(roots=convert_roots_list(roots))
+    if callable(handler):
+        return _from_function(handler)
+    if not isinstance(handler, list):
+        raise ValueError(f"{handler!r} are no roots. Give a list, or a function that returns one.")
+    found = ListRootsResult(roots=convert_roots_list(handler))
 
     async def answer(context: ClientRequestContext) -> ListRootsResult:
         return found
