@@ -93,6 +93,24 @@ def test_the_uri_in_an_error_is_the_clients(client: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("client", ERAS)
+def test_a_uri_that_only_one_back_calls_its_own_is_that_backs(client: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        quiet = Choice(resources=Part(deny=("note://*",)))
+        async with many(spec("legacy", "a", log), spec("modern", "b", log, choice=quiet)) as made:
+            one = await client_of(made, client)
+            for number, uri in enumerate(("note://here", "note://by/me")):
+                read = await one.request(number, "resources/read", uri=uri).result()
+                assert read["contents"][0]["text"] == f"{uri} of a"
+        async with many(spec("legacy", "a", log), spec("modern", "b", log)) as made:
+            one = await client_of(made, client)
+            why = (await one.request(1, "resources/read", uri="note://here").error())["message"]
+            assert "No server has the resource 'note://here'" in why
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
 def test_uris_that_are_not_rewritten_are_found_in_the_catalog(client: str, tmp_path: Path) -> None:
     async def scenario() -> None:
         log = tmp_path / "log"

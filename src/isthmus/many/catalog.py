@@ -72,6 +72,10 @@ class Shelf:
             own = next((shown for item in self.items if may_make(item.shown, shown)), None)
         return own
 
+    def has_own(self, own: str) -> bool:
+        """Whether the back itself calls something so, or has a template that may make it."""
+        return any(own == item.own or may_make(item.own, own) for item in self.items)
+
 
 class Page(NamedTuple):
     """One page of what a back lists: its items, where the next page is, seconds that it is good for, and for whom."""

@@ -162,6 +162,7 @@ class Many:
 
     async def close(self) -> None:
         """End every session, process and connection."""
+        self.listeners.clear()  # that all members go is no change that anybody could look at
         sessions = [self.end_session(session) for session in list(self.sessions)]
         await asyncio.gather(*sessions, return_exceptions=True)
         await self.tasks.close()

@@ -147,20 +147,31 @@ class Routes:
     async def seek(self, asked: Wanted, catalog: Catalog, asker: Asker) -> Route:
         """Where something is that only the catalog knows.
 
+        A URI that a back calls its own, and no other back does, is that back's: servers write them into texts, which
+        nobody rewrites.
+
         Raises:
             Fault: it is nowhere, or a member that might have it is out.
         """
         missing: dict[str, str] = {}
+        owners: list[str] = []
         for method in _LISTS[asked.kind]:
             whole = await catalog.whole(method, asker, self)
             missing |= {each.name: each.why for each in whole.missing}
             for name, shelf in whole.shelves:
                 own = shelf.find(asked.shown, is_template=method == "resources/templates/list")
                 if own is not None:
-                    return Route(next(each for each in self.members if each.name == name), own)
+                    return Route(self._named(name), own)
+                if asked.kind.startswith("resource") and name not in owners and shelf.has_own(asked.shown):
+                    owners.append(name)
+        if len(owners) == 1 and not missing:
+            return Route(self._named(owners[0]), asked.shown)
         if not missing and (found := self._whole_name(asked)) is not None:
             return found
         raise _nowhere(asked, missing)
+
+    def _named(self, name: str) -> "Member":
+        return next(each for each in self.members if each.name == name)
 
     def _whole_name(self, asked: Wanted) -> Route | None:
         """A name that only looks as if it was shortened."""
