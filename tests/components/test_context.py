@@ -251,6 +251,21 @@ def test_a_session_has_an_id_where_there_is_a_session(way: str, is_same: bool) -
     play(script())
 
 
+@every_way
+def test_a_function_knows_the_headers(way: str) -> None:
+    def who() -> str:
+        return get_http_headers()["authorization"]
+
+    async def script() -> None:
+        local = LocalServer("local")
+        local.add(Tool.from_function(who))
+        local.headers_of = lambda request: {"Authorization": f"for {request.method}"}
+        async with meet(local, way) as client:
+            assert text(await client.call_tool("who", {})) == "for tools/call"
+
+    play(script())
+
+
 def test_headers_of_the_request() -> None:
     assert get_http_headers() == {}
     with http_headers({"Host": "here", "Authorization": "Bearer x", "Mcp-Session-Id": "1"}):

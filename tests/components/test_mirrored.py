@@ -201,6 +201,29 @@ def test_a_deep_copy_still_reaches_the_back() -> None:
     play(script())
 
 
+def test_the_names_of_version_1_can_be_read() -> None:
+    async def script() -> None:
+        async with mirrored() as made:
+            listed: Any = made["tools"].to_mcp_tool()
+            assert listed.inputSchema == listed.input_schema and listed.outputSchema == listed.output_schema
+            other: Any = made["resources"].to_mcp_resource()
+            assert other.mimeType == "image/png"
+            template: Any = made["resourceTemplates"].to_mcp_template()
+            assert template.uriTemplate == "b://{x}"
+
+    play(script())
+
+
+def test_a_uri_that_is_none_is_mirrored_too() -> None:
+    async def script() -> None:
+        async with mirrored() as made:
+            listed = made["resources"].to_mcp_resource(uri="no uri")
+            one = ProxyResource.from_mcp_resource(made["tools"].mirror.caller, listed)
+            assert one.key == one.uri == "no uri" and one.copy().to_mcp_resource().uri == "no uri"
+
+    play(script())
+
+
 # -- tools made of tools ----------------------------------------------------------------------------------------------
 
 

@@ -148,6 +148,20 @@ def test_a_template_needs_its_arguments() -> None:
         expand("a://{x}", {})
 
 
+@every_way
+def test_a_uri_is_found_however_it_is_written(way: str) -> None:
+    async def script() -> None:
+        local = LocalServer("local")
+        local.add(Resource.from_function(lambda: "here", "https://Example.com", name="page"))
+        async with meet(local, way) as client:
+            (listed,) = (await client.list_resources()).resources
+            for uri in (listed.uri, "https://Example.com", "https://example.com"):
+                assert local.has("resources", uri)
+                assert await read(client, uri) == "text/plain here"
+
+    play(script())
+
+
 def test_what_can_be_none_is_refused() -> None:
     with pytest.raises(ValueError, match="no argument"):
         ResourceTemplate.from_function(fail, "a://b")

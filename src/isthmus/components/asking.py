@@ -8,6 +8,7 @@ request. What the client brings back as `requestState` is a key that only the on
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from mcp.shared.exceptions import MCPError
@@ -91,7 +92,7 @@ class Turns:
             turn: _Turn[R] = _Turn(context, of)
             self._running[id(context)] = turn
             turn.task = asyncio.get_running_loop().create_task(_run(work, context))
-            turn.task.add_done_callback(lambda _: self._running.pop(id(context), None))
+            turn.task.add_done_callback(partial(self._end, id(context)))
         else:
             found = self._waiting.get(params.request_state)
             if found is None or found.of != of:
@@ -153,6 +154,11 @@ class Turns:
                 raise MCPError(INVALID_REQUEST, _GONE)
             return turn.task.result()
         return self._park(turn)
+
+    def _end(self, key: int, task: asyncio.Task[Any]) -> None:
+        del self._running[key]
+        if not task.cancelled():
+            task.exception()  # nobody may come for it any more
 
     def _park(self, turn: _Turn[Any]) -> InputRequiredResult:
         while len(self._waiting) >= ASKING_KEPT:

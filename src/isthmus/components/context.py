@@ -29,6 +29,7 @@ from mcp.types import (
     TextContent,
 )
 
+from isthmus.client.results import readable
 from isthmus.components.component import Kind
 from isthmus.components.elicitation import (
     AcceptedElicitation,
@@ -231,7 +232,7 @@ class Context:
         """
         if self._port is None:
             raise ValueError("There is no client to be asked here.")
-        return await self._port.ask(self, question, answer)
+        return readable(await self._port.ask(self, question, answer))
 
     async def list_roots(self) -> list[Root]:
         """The client's roots."""

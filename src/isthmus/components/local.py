@@ -4,11 +4,10 @@ import asyncio
 import base64
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import mcp.types as types
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
@@ -18,11 +17,13 @@ from mcp.server.mcpserver.exceptions import ToolError as OfficialToolError
 from mcp.server.subscriptions import ListenHandler
 from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import PromptsListChanged, ResourcesListChanged, ServerEvent, ToolsListChanged
-from pydantic import ValidationError
+from pydantic import AnyUrl, ValidationError
 
 from isthmus.components.asking import Turns, is_modern
 from isthmus.components.component import Component, Kind
-from isthmus.components.context import Context, Level, Question
+from isthmus.components.context import Context, Level, Question, http_headers
+from isthmus.components.registry import Duplicates as Duplicates
+from isthmus.components.registry import Registry
 from isthmus.components.resources import Resource
 from isthmus.components.tools import Tool, ToolResult
 from isthmus.exceptions import NotFoundError, PromptError, ResourceError, ToolError
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound=Component)
 T = TypeVar("T")
-Duplicates = Literal["warn", "error", "replace", "ignore"]
 Request = ServerRequestContext[Any, Any]
 _log = logging.getLogger("isthmus.components")
 _RESOURCE_NOT_FOUND: Final = -32002
@@ -45,77 +45,6 @@ _EVENTS: Final[dict[Kind, Callable[[], ServerEvent]]] = {
     "resourceTemplates": ResourcesListChanged,
     "prompts": PromptsListChanged,
 }
-
-
-class Registry(Generic[C]):
-    """Components of one kind, by their keys.
-
-    Args:
-        kind: which.
-        duplicates: what is done when there is one with that key: `warn` and `replace` take the new one, `ignore` keeps
-            the old one, `error` refuses.
-        changed: called when one was added, removed or changed.
-    """
-
-    def __init__(self, kind: Kind, duplicates: Duplicates, changed: Callable[[Kind], object]) -> None:
-        self.kind = kind
-        self._duplicates = duplicates
-        self._told = partial(self._change, changed)
-        self._all: list[C] = []
-        self._by_key: dict[str, C] = {}
-
-    def add(self, component: C) -> C:
-        """Add it, and give what then has its key.
-
-        Raises:
-            ValueError: there is one, and there must not be another.
-        """
-        key, is_there = component.key, component.key in self._by_key
-        if is_there and self._duplicates == "ignore":
-            return self._by_key[key]
-        if is_there and self._duplicates == "error":
-            raise ValueError(f"There already is one among the {self.kind} that is called {key!r}: remove it first.")
-        if is_there:
-            if self._duplicates == "warn":
-                _log.warning(
-                    "There already was one among the %s that is called %r; the new one counts.", self.kind, key
-                )
-            self._drop(self._by_key[key])
-        self._all.append(component)
-        component.on_change.append(self._told)
-        self._told()
-        return component
-
-    def remove(self, key: str) -> None:
-        """Take it out.
-
-        Raises:
-            NotFoundError: there is none.
-        """
-        self._drop(self.get(key))
-        self._told()
-
-    def get(self, key: str) -> C:
-        """The one with this key.
-
-        Raises:
-            NotFoundError: there is none.
-        """
-        if (found := self._by_key.get(key)) is None:
-            raise NotFoundError(f"There is none among the {self.kind} that is called {key!r}.")
-        return found
-
-    def all(self) -> dict[str, C]:
-        """All, by their keys."""
-        return dict(self._by_key)
-
-    def _drop(self, component: C) -> None:
-        self._all = [each for each in self._all if each is not component]
-        component.on_change.remove(self._told)
-
-    def _change(self, changed: Callable[[Kind], object]) -> None:
-        self._by_key = {each.key: each for each in self._all}
-        changed(self.kind)
 
 
 class _Line:
@@ -178,6 +107,8 @@ class LocalServer:
         """What `Context.request_context.lifespan_context` is."""
         self.heard: list[Callable[[Kind], object]] = []
         self.apart: Callable[[Component], bool] = lambda component: False
+        self.headers_of: Callable[[Request], Mapping[str, str] | None] = lambda request: None
+        """What `get_http_headers` finds while a request's function runs; None where it has to look itself."""
         self._mask = mask_error_details
         self._included = frozenset(include_tags) if include_tags is not None else None
         self._excluded = frozenset(exclude_tags or ())
@@ -233,7 +164,8 @@ class LocalServer:
         return self._here(registry).get(key)
 
     def _find_resource(self, uri: str) -> "Resource | tuple[ResourceTemplate, dict[str, Any]] | None":
-        if (found := self._find(self.resources, uri)) is not None:
+        found = self._find(self.resources, uri) or self._find(self.resources, _normal(uri))
+        if found is not None:
             return found
         for template in self._here(self.templates).values():
             if (arguments := template.matches(uri)) is not None:
@@ -256,11 +188,11 @@ class LocalServer:
             if line.session is not None:
                 session = line.session
                 how = {"tools": session.send_tool_list_changed, "prompts": session.send_prompt_list_changed}
-                self._send(line, how.get(kind, session.send_resource_list_changed))
+                self._start(line, how.get(kind, session.send_resource_list_changed))
 
-    def _send(self, line: _Line, send: Callable[[], Any]) -> None:
+    def _start(self, line: _Line, send: Callable[[], Awaitable[None]]) -> None:
         try:
-            task = asyncio.get_running_loop().create_task(send())
+            task = asyncio.get_running_loop().create_task(_send(send))
         except RuntimeError:
             return
         line.telling.add(task)
@@ -325,6 +257,14 @@ class LocalServer:
         shown = replace(request, lifespan_context=self.state)
         return Context(self.owner, shown, port, None if is_modern(request) else line.id)
 
+    @asynccontextmanager
+    async def _around(self, context: Context) -> AsyncIterator[None]:
+        """What is there while user code runs."""
+        headers = self.headers_of(context.request_context)
+        with http_headers(headers) if headers is not None else nullcontext():
+            async with context:
+                yield
+
     async def _list_tools(self, _: Request, __: Any) -> types.ListToolsResult:
         return types.ListToolsResult(tools=[each.to_mcp_tool(name=key) for key, each in self._here(self.tools).items()])
 
@@ -349,7 +289,7 @@ class LocalServer:
 
         async def work(context: Context) -> types.CallToolResult:
             try:
-                async with context:
+                async with self._around(context):
                     given = await self.call_tool(params.name, params.arguments or {})
             except ToolError as error:
                 return types.CallToolResult(content=[types.TextContent(text=str(error))], is_error=True)
@@ -364,7 +304,7 @@ class LocalServer:
 
         async def work(context: Context) -> types.ReadResourceResult:
             try:
-                async with context:
+                async with self._around(context):
                     contents = await self.read_resource(uri)
             except NotFoundError as error:
                 code = types.INVALID_PARAMS if is_modern(request) else _RESOURCE_NOT_FOUND
@@ -382,7 +322,7 @@ class LocalServer:
 
         async def work(context: Context) -> types.GetPromptResult:
             try:
-                async with context:
+                async with self._around(context):
                     return await self.get_prompt(params.name, params.arguments)
             except NotFoundError as error:
                 raise MCPError(types.INVALID_PARAMS, str(error)) from None
@@ -467,6 +407,21 @@ class _Server(Server[_Line]):
 
     def create_initialization_options(self, *_: Any, **__: Any) -> Any:
         return super().create_initialization_options(NotificationOptions(True, True, True))
+
+
+def _normal(uri: str) -> str:
+    """A URI as `AnyUrl` writes it: `https://Example.com` is `https://example.com/`."""
+    try:
+        return str(AnyUrl(uri))
+    except ValidationError:
+        return uri
+
+
+async def _send(send: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await send()
+    except Exception as error:
+        _log.debug("A client could not be told of a change: %r", error)
 
 
 def _contents(uri: str, read: ReadResourceContents) -> types.TextResourceContents | types.BlobResourceContents:

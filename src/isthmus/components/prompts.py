@@ -11,6 +11,7 @@ from mcp.types import PromptArgument as OfficialArgument
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Unpack
 
+from isthmus.client.results import readable
 from isthmus.components.component import Caller, Component, Kind, tags_of
 from isthmus.components.functions import (
     Function,
@@ -88,7 +89,7 @@ class Prompt(Component):
             "arguments": [OfficialArgument(**each.model_dump()) for each in self.arguments or ()],
             "_meta": self.get_meta(include_fastmcp_meta),
         }
-        return OfficialPrompt(**cast(Any, fields | overrides))
+        return readable(OfficialPrompt(**cast(Any, fields | overrides)))
 
 
 class FunctionPrompt(Prompt):

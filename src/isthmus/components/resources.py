@@ -11,9 +11,10 @@ import anyio.to_thread
 import pydantic_core
 from mcp.types import Annotations, BlobResourceContents, TextResourceContents
 from mcp.types import Resource as OfficialResource
-from pydantic import AnyUrl, Field, PrivateAttr, field_validator, model_validator
+from pydantic import AnyUrl, Field, PrivateAttr, ValidationError, field_validator, model_validator
 from typing_extensions import Unpack
 
+from isthmus.client.results import readable
 from isthmus.components.component import Caller, Component, Kind, Mirror, tags_of
 from isthmus.components.functions import (
     Function,
@@ -95,7 +96,7 @@ class Resource(Component):
             "annotations": self.annotations,
             "_meta": self.get_meta(include_fastmcp_meta),
         }
-        return OfficialResource(**cast(Any, fields | overrides))
+        return readable(OfficialResource(**cast(Any, fields | overrides)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(uri={str(self.uri)!r}, name={self.name!r}, description={self.description!r})"
@@ -226,6 +227,8 @@ class DirectoryResource(_PathResource):
 class ProxyResource(Resource):
     """A resource of a server behind a proxy. It can't be changed; its `copy()` can, and reads the same one."""
 
+    uri: AnyUrl | str = Field(description="The resource's URI, as the back writes it where it is no proper one.")  # type: ignore[assignment]
+
     _value: str | bytes | None = PrivateAttr(default=None)
 
     @classmethod
@@ -234,7 +237,7 @@ class ProxyResource(Resource):
     ) -> "ProxyResource":
         """A resource as it is listed; see `ProxyTool.from_mcp_tool`."""
         made = cls(
-            uri=AnyUrl(mcp_resource.uri),
+            uri=_uri_of(mcp_resource.uri),
             name=mcp_resource.name,
             title=mcp_resource.title,
             description=mcp_resource.description,
@@ -259,6 +262,13 @@ class ProxyResource(Resource):
 
 
 # -- what they share --------------------------------------------------------------------------------------------------
+
+
+def _uri_of(text: str) -> AnyUrl | str:
+    try:
+        return AnyUrl(text)
+    except ValidationError:
+        return text
 
 
 def first_content(contents: Sequence[Any]) -> str | bytes:

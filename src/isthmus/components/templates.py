@@ -13,6 +13,7 @@ from mcp.types import ResourceTemplate as OfficialTemplate
 from pydantic import Field, PrivateAttr, field_validator
 from typing_extensions import Unpack
 
+from isthmus.client.results import readable
 from isthmus.components.component import Caller, Component, Kind, tags_of
 from isthmus.components.functions import (
     Function,
@@ -99,7 +100,7 @@ class ResourceTemplate(Component):
             "annotations": self.annotations,
             "_meta": self.get_meta(include_fastmcp_meta),
         }
-        return OfficialTemplate(**cast(Any, fields | overrides))
+        return readable(OfficialTemplate(**cast(Any, fields | overrides)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(uri_template={self.uri_template!r}, name={self.name!r})"

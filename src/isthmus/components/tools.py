@@ -12,6 +12,7 @@ from mcp.types import Tool as OfficialTool
 from pydantic import BaseModel, Field, PrivateAttr, PydanticUserError
 from typing_extensions import Unpack
 
+from isthmus.client.results import readable
 from isthmus.components.component import Caller, Component, Kind, NotSet, NotSetT, tags_of
 from isthmus.components.functions import (
     Function,
@@ -131,7 +132,7 @@ class Tool(Component):
             "annotations": self.annotations,
             "_meta": self.get_meta(include_fastmcp_meta),
         }
-        return OfficialTool(**cast(Any, fields | overrides))
+        return readable(OfficialTool(**cast(Any, fields | overrides)))
 
 
 class FunctionTool(Tool):
@@ -226,7 +227,7 @@ class ProxyTool(Tool):
             description=mcp_tool.description,
             parameters=mcp_tool.input_schema,
             output_schema=mcp_tool.output_schema,
-            annotations=mcp_tool.annotations,
+            annotations=readable(mcp_tool.annotations),
             meta=mcp_tool.meta,
             tags=set(tags_of(mcp_tool.meta)),
         )._reflect(mcp_tool.name, client, member, "annotations", "output_schema", "parameters")
