@@ -233,4 +233,4 @@ time.sleep(float(os.environ.get("SLOW", "0")))
 for line in sys.stdin:
     take(json.loads(line))
 if "STUBBORN" in os.environ:
-    time.sleep(1.5)
+    time.sleep(0.5)

@@ -196,7 +196,7 @@ def test_where_nobody_is_there_a_list_says_so(tmp_path: Path) -> None:
 def test_a_slow_one_takes_part_when_it_is_there_and_is_started_once(client: str, back: str, tmp_path: Path) -> None:
     async def scenario() -> None:
         log = tmp_path / "log"
-        specs = [spec("modern", "a", log), spec(back, "b", log, SLOW=0.7, deadline=0.2, ttl=60)]
+        specs = [spec("modern", "a", log), spec(back, "b", log, SLOW=0.4, deadline=0.2, ttl=60)]
         async with many(*specs) as made:
             one = await client_of(made, client)
             assert shown(await one.request(1, "tools/list").result()) == ONE
