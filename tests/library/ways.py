@@ -16,11 +16,8 @@ every_mode = pytest.mark.parametrize("mode", MODES)
 """The eras that the client in front speaks."""
 every_era = pytest.mark.parametrize("era", MODES)
 """The eras that the back speaks."""
-_BACKS: Final = Path(__file__).parents[1] / "engine"
-SURVEY: Final = str(_BACKS / "survey_back.py")
+SURVEY: Final = str(Path(__file__).parents[1] / "engine" / "survey_back.py")
 """A back that says what it was told of its client; see there."""
-SIMPLE: Final = str(_BACKS / "stdio_back.py")
-"""A back whose `echo` tells its process."""
 
 
 def play(script: Coroutine[Any, Any, None], within: float = 20) -> None:
