@@ -210,7 +210,7 @@ def test_everything_before_it_is_connected_is_a_sentence() -> None:
         _ = client.initialize_result
     assert client.relay is None
     with pytest.raises(ValueError, match="no mode"):
-        Client(EVERYTHING, mode="old")  # type: ignore[arg-type]
+        Client(EVERYTHING, mode="old")  # type: ignore[call-overload]
 
 
 def test_a_server_of_ours_in_memory() -> None:

@@ -5,7 +5,7 @@ import copy
 import logging
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, overload
 
 from isthmus.client.connection import Connection, How, Mode, connect
 from isthmus.client.handlers import Handlers
@@ -15,8 +15,6 @@ from isthmus.engine.tasks import Tasks
 from isthmus.limits import CLIENT_CALL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
     from mcp import ClientSession
     from mcp.types import Implementation, InitializeResult
@@ -82,9 +80,45 @@ class Client(Requests, Generic[TransportT]):
         ConfigError, ValueError: the transport is none of these, or `mode` is not.
     """
 
+    @overload
+    def __init__(
+        self: "Client[TransportT]",
+        transport: TransportT,
+        roots: "RootsList | RootsHandler | None" = None,
+        sampling_handler: "SamplingHandler | None" = None,
+        elicitation_handler: "ElicitationHandler[Any] | None" = None,
+        log_handler: "LogHandler | None" = None,
+        message_handler: "MessageHandlerT | None" = None,
+        progress_handler: "ProgressHandler | None" = None,
+        timeout: Seconds | None = None,
+        init_timeout: Seconds | None = None,
+        client_info: "Implementation | None" = None,
+        auth: "Literal['oauth'] | str | Any | None" = None,
+        *,
+        mode: Mode = "auto",
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: "Client[ClientTransport]",
+        transport: object,
+        roots: "RootsList | RootsHandler | None" = None,
+        sampling_handler: "SamplingHandler | None" = None,
+        elicitation_handler: "ElicitationHandler[Any] | None" = None,
+        log_handler: "LogHandler | None" = None,
+        message_handler: "MessageHandlerT | None" = None,
+        progress_handler: "ProgressHandler | None" = None,
+        timeout: Seconds | None = None,
+        init_timeout: Seconds | None = None,
+        client_info: "Implementation | None" = None,
+        auth: "Literal['oauth'] | str | Any | None" = None,
+        *,
+        mode: Mode = "auto",
+    ) -> None: ...
+
     def __init__(  # noqa: PLR0913
         self,
-        transport: "TransportT | str | Path | Sequence[str] | dict[str, Any] | Any",
+        transport: Any,
         roots: "RootsList | RootsHandler | None" = None,
         sampling_handler: "SamplingHandler | None" = None,
         elicitation_handler: "ElicitationHandler[Any] | None" = None,
