@@ -90,17 +90,13 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
-def added(found: Found, many: str, one: str, era: str) -> list[float]:
-    """Round by round, what many add to the median call over what one back adds; without a direct way, their ratio."""
-    keys = [(name, era, 1) for name in (many, one)]
-    if any(key not in found.calls for key in keys):
+def added(found: Found, era: str) -> list[float]:
+    """Round by round, what many add to the median call over what one back adds."""
+    names = (MANY, "one", "direct")
+    if any((name, era, 1) not in found.calls for name in names):
         return []
-    bare = [turn.p50_ms for turn in found.calls.get(("direct", era, 1), [])] if "stdio" not in many else []
-    pairs = zip(found.calls[keys[0]], found.calls[keys[1]], strict=True)
-    return [
-        (more.p50_ms - base) / (less.p50_ms - base)
-        for (more, less), base in zip(pairs, bare or [0.0] * len(found.calls[keys[0]]), strict=True)
-    ]
+    rounds = zip(*(found.calls[name, era, 1] for name in names), strict=True)
+    return [(many.p50_ms - bare.p50_ms) / (one.p50_ms - bare.p50_ms) for many, one, bare in rounds]
 
 
 def _ratios(above: Iterable[float], below: Iterable[float]) -> list[float]:
@@ -113,12 +109,11 @@ def judge(found: Found) -> list[Judged]:
         for (name, era), rounds in found.lists.items()
         if name != "one"
     ]
-    for many, one, eras in (("many", "one", ERAS), ("20 on stdio", "one on stdio", ("legacy",))):
-        for era in eras:
-            if values := added(found, many, one, era):
-                judged.append(Judged(f"what {many} add to a call, of what {one} adds, {era}", values, ADDED))
-                pair = [[turn.cpu_us for turn in found.calls[name, era, 16]] for name in (many, one)]
-                judged.append(Judged(f"CPU per call of {many}, of that of {one}, {era}", _ratios(*pair), ADDED))
+    for era in ERAS:
+        if values := added(found, era):
+            judged.append(Judged(f"what many add to a call, of what one adds, {era}", values, ADDED))
+            pair = [[turn.cpu_us for turn in found.calls[name, era, 16]] for name in ("many, to one", "one")]
+            judged.append(Judged(f"CPU per call of many, to one, of that of one, {era}", _ratios(*pair), ADDED))
     return [*judged, *_judge_hole(found), *_judge_scale(found)]
 
 
@@ -225,18 +220,20 @@ median of {rounds} rounds, with the least and the largest in brackets; a ratio i
   are one list of 2.6 MB on one page. Of every second one the back says that its lists are good for an hour (to legacy
   clients: that it announces changes); of the others the file of servers does (`ttl`).
 * **many** is isthmus before all of them, **one** before one of them, `direct` the load on a back without any proxy.
-  Calls of many go to each back in turn, by names with prefixes.
+  Calls of many go to each back in turn, by names with prefixes, and so over 100 times as many connections, which are
+  never warm; in **many, to one** they all go to the same back, and over as many connections as those of **one**.
 * **A black hole** takes connections and says nothing. The list asked for first waits for it; the others don't.
-* **Calls** are of 100 bytes, by wrk for {window:.0f} s, with one connection and with 16. What is *added* to a call is
+* **Calls** are of 100 bytes, by wrk for {window:g} s, with one connection and with 16. What is *added* to a call is
   its median less that of `direct`.
 * **Lists** are read by one client over a connection that it keeps, from the first byte sent to the last one read, and
   counted.
-* **20 on stdio** are 20 processes of older servers, for a client of their era; beside them one such process.
+* **20 on stdio** are 20 processes of older servers, for a client of their era; beside them one such process, which
+  reads all that is in flight at once.
 * **Memory** is resident, without the backs.
 """
 
 
-def write(place: str, found: Found, rounds: int, seconds: float) -> None:
+def write(place: str, found: Found, rounds: int, window: float, seconds: float) -> None:
     """Write docs/performance-many.md, from nothing but what was measured."""
     today = datetime.datetime.now(datetime.UTC).date()
     lines = ["# Performance with many servers", ""]
@@ -244,5 +241,5 @@ def write(place: str, found: Found, rounds: int, seconds: float) -> None:
     lines += [*(f"* {line}" for line in verdict(found)[0]), "", *tell(found)]
     lines += ["## Machine and versions", "", *machine()]
     lines += [f"* {name} {version}" for name, version in found.versions.items()]
-    lines += ["", "## Method", "", METHOD.format(rounds=rounds, window=1.0)]
+    lines += ["", "## Method", "", METHOD.format(rounds=rounds, window=window)]
     Path(place).write_text("\n".join(lines).rstrip() + "\n")

@@ -270,7 +270,7 @@ def write(
     """Write docs/performance.md, from nothing but what was measured."""
     today = datetime.datetime.now(datetime.UTC).date()
     lines = ["# Performance", "", f"`make bench` has written this page on {today} ({seconds / 60:.0f} minutes)."]
-    lines += ["Don't edit it.", ""]
+    lines += ["Don't edit it. Of many servers behind one endpoint there is [another page](performance-many.md).", ""]
     told, _ = verdict(ways, results)
     lines += [told[0] + " " + told[1], "", *(f"* {line}" for line in told[2:]), "", disturbance(results), ""]
     lines += _summary(ways, results)
