@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from isthmus import limits
-from isthmus.many.plan import Plan
 from isthmus.errors import ConfigError
+from isthmus.many.plan import Plan
 from isthmus.many.reload import reread
 from isthmus.routing.choice import Choice, Part
 from tests.engine.clients import LegacyClient, ModernClient, run, until
