@@ -34,6 +34,7 @@ check: setup
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python tools/check_sizes.py
 	$(BIN)/python tools/check_purity.py
+	$(BIN)/python tools/draw_reference.py --check
 
 # Every behaviour over every pair of transports and eras; writes docs/compatibility.md.
 matrix: setup

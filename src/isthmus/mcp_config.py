@@ -34,7 +34,10 @@ __all__ = [
 
 
 class ArgTransformConfig(BaseModel):
-    """What is changed of an argument. It can be hidden, with `default` as the value that is sent, or without any."""
+    """What is changed of an argument: it can be hidden (`hide`), with `default` as the value that is sent, or without.
+
+    `name`, `description`, `required` and `examples` are FastMCP's; here they are refused when they are used.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -47,7 +50,10 @@ class ArgTransformConfig(BaseModel):
 
 
 class ToolTransformConfig(BaseModel):
-    """What is changed of a tool: its name and description, whether it is there, and what is hidden of its arguments."""
+    """What is changed of a tool: its name and description, whether it is there (`enabled`), its arguments.
+
+    `title`, `tags` and `meta` are FastMCP's; here they are refused when they are used.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -61,7 +67,7 @@ class ToolTransformConfig(BaseModel):
 
 
 class _Server(BaseModel):
-    """What all servers may have; keys of others are kept."""
+    """What all servers may have; keys of others are kept. `description`, `icon` and `authentication` do nothing."""
 
     model_config = ConfigDict(extra="allow", arbitrary_types_allowed=True)
 
@@ -73,7 +79,11 @@ class _Server(BaseModel):
 
 
 class StdioMCPServer(_Server):
-    """A server that is started with a command."""
+    """A server that is started with a command.
+
+    `command` with its `args` is what is run, in the folder `cwd`, with the variables `env` beyond the few it inherits.
+    `transport` and `type` can say no more than that.
+    """
 
     command: str
     args: list[str] = Field(default_factory=list)
@@ -90,7 +100,11 @@ class StdioMCPServer(_Server):
 
 
 class RemoteMCPServer(_Server):
-    """A server that listens."""
+    """A server that listens at `url`.
+
+    `transport` says how, where the URL doesn't: a path with a part `sse` is HTTP+SSE. `headers` go with every request.
+    `sse_read_timeout` is kept, and without effect.
+    """
 
     url: str
     transport: Literal["http", "streamable-http", "sse"] | None = None
@@ -109,7 +123,7 @@ class RemoteMCPServer(_Server):
 
 
 class _Transforming(BaseModel):
-    """Changes of a server's tools."""
+    """Changes of a server's tools, by the tool's name. `include_tags` and `exclude_tags` are refused."""
 
     tools: dict[str, ToolTransformConfig]
     include_tags: set[str] | None = None
@@ -135,8 +149,11 @@ class TransformingRemoteMCPServer(_Transforming, RemoteMCPServer):
 
 
 TransformingMCPServerTypes = TransformingStdioMCPServer | TransformingRemoteMCPServer
+"""Servers with changes of their tools."""
 CanonicalMCPServerTypes = StdioMCPServer | RemoteMCPServer
+"""Servers as they are."""
 MCPServerTypes = TransformingMCPServerTypes | CanonicalMCPServerTypes
+"""All kinds of servers."""
 
 
 class MCPConfig(BaseModel):
@@ -158,12 +175,12 @@ class MCPConfig(BaseModel):
         return said if "mcpServers" in said else {"mcpServers": said}
 
     def add_server(self, name: str, server: MCPServerTypes) -> None:
-        """Add a server, or put another in its place."""
+        """Add a server under a name, or put another in its place."""
         self.mcpServers[name] = server
 
     @classmethod
     def from_dict(cls, config: dict[str, Any]) -> Self:
-        """The same out of a dict."""
+        """The same out of a dict, `config`."""
         return cls.model_validate(config)
 
     def to_dict(self) -> dict[str, Any]:
@@ -171,13 +188,13 @@ class MCPConfig(BaseModel):
         return self.model_dump(exclude_none=True)
 
     def write_to_file(self, file_path: Path) -> None:
-        """Write it as JSON; folders are made where they are missing."""
+        """Write it to `file_path` as JSON; folders are made where they are missing."""
         file_path.parent.mkdir(parents=True, exist_ok=True)
         file_path.write_text(self.model_dump_json(indent=2), encoding="utf-8")
 
     @classmethod
     def from_file(cls, file_path: Path) -> Self:
-        """Read it from JSON.
+        """Read it from the JSON in `file_path`.
 
         Raises:
             ValueError: there is no such file, or no server in it.
@@ -196,6 +213,11 @@ class CanonicalMCPConfig(MCPConfig):
 
 def update_config_file(file_path: Path, server_name: str, server_config: CanonicalMCPServerTypes) -> None:
     """Put a server into a file, over what the file says of it already.
+
+    Args:
+        file_path: the file.
+        server_name: the server's name in it.
+        server_config: the server.
 
     Raises:
         ValueError: there is no such file.

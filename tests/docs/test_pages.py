@@ -144,4 +144,6 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 def test_every_page_is_reached_from_the_readme() -> None:
     linked = set(re.findall(r"\]\((docs/[^)#\s]+)", page("README.md")))
+    drawn = re.findall(r"\]\((python/[^)#]+)", page("docs/reference/python.md"))
+    linked |= {f"docs/reference/{each}" for each in drawn}
     assert {name_of(path) for path in PAGES[1:]} == linked

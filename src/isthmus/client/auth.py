@@ -75,7 +75,7 @@ class OAuth(OAuthClientProvider):
         )
 
     async def redirect_handler(self, authorization_url: str) -> None:
-        """Open the browser; where there is none, the URL is in the log."""
+        """Open the browser at `authorization_url`, which is in the log too."""
         _log.info("To log in, open %s", authorization_url)
         await asyncio.to_thread(webbrowser.open, authorization_url)
 

@@ -12,6 +12,7 @@ from isthmus.client.results import readable
 __all__ = ["LogHandler", "LogMessage", "create_log_callback", "default_log_handler"]
 
 LogMessage: TypeAlias = LoggingMessageNotificationParams
+"""A log message: `level` (`debug` to `emergency`), `data` (any JSON) and `logger` (its name, or None)."""
 LogHandler: TypeAlias = Callable[[LogMessage], Awaitable[None]]
 """Called with each message: its `level`, its `data`, and the `logger` that it names."""
 

@@ -19,12 +19,13 @@ class Question:
 
 
 Message: TypeAlias = Question | types.ServerNotification | Exception
+"""What a server says beside answers, or what failed in hearing it."""
 MessageHandlerT: TypeAlias = Callable[[Any], Awaitable[None]]
 """Called with each `Message`."""
 
 
 class MessageHandler:
-    """Hears everything; override what matters."""
+    """Hears everything; override what matters. Each method is given the `message` that it is for."""
 
     async def __call__(self, message: Message) -> None:
         """Called with each message."""

@@ -14,6 +14,6 @@ _log: Final = logging.getLogger("isthmus.client")
 
 
 async def default_progress_handler(progress: float, total: float | None, message: str | None) -> None:
-    """Write it to Python's log, for those who debug."""
+    """Write it to Python's log, for those who debug; the arguments are those of `ProgressHandler`."""
     of = "" if total is None else f" of {total:g}"
     _log.debug("Progress: %g%s%s", progress, of, f": {message}" if message else "")

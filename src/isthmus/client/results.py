@@ -22,7 +22,9 @@ T = TypeVar("T")
 class CallToolResult:
     """What a tool answered.
 
-    `data`: the structured content as Python's objects, by the tool's output schema; None without structured content.
+    `content`: the blocks for a model to read. `structured_content`: the same as an object, if the tool gives one.
+    `data`: that as Python's objects, by the tool's output schema; None without structured content. `is_error`: whether
+    the tool failed. `meta`: the answer's `_meta`.
     """
 
     content: "list[ContentBlock]"

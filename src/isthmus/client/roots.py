@@ -11,6 +11,7 @@ from pydantic import FileUrl
 __all__ = ["RootsHandler", "RootsList", "convert_roots_list", "create_roots_callback"]
 
 RootsList: TypeAlias = list[str] | list[Root] | list[str | Root]
+"""Folders: `file:` URIs, or the SDK's `Root`, which has a name beside."""
 RootsHandler: TypeAlias = (
     Callable[[ClientRequestContext], RootsList] | Callable[[ClientRequestContext], Awaitable[RootsList]]
 )
@@ -35,7 +36,7 @@ def _root(said: Any) -> Root:
 
 
 def create_roots_callback(handler: RootsList | RootsHandler) -> ListRootsFnT:
-    """What the SDK asks for the roots; what a function raises is answered as an error.
+    """What the SDK asks for the roots, made of a `handler`: what a function raises is answered as an error.
 
     Raises:
         ValueError: the list holds what is no root, or it is neither a list nor a function.

@@ -52,7 +52,7 @@ class StdioTransport(ClientTransport):
 
 
 class PythonStdioTransport(StdioTransport):
-    """A script in Python. `python_cmd` is the interpreter; the others are as of `StdioTransport`.
+    """A script in Python at `script_path`. `python_cmd` is the interpreter; the others are as of `StdioTransport`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -73,7 +73,7 @@ class PythonStdioTransport(StdioTransport):
 
 
 class FastMCPStdioTransport(StdioTransport):
-    """A script with a FastMCP server, run by the command `fastmcp`; `args` are ignored, as there.
+    """A script at `script_path` with a FastMCP server, run by the command `fastmcp`; `args` are ignored, as there.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -93,7 +93,7 @@ class FastMCPStdioTransport(StdioTransport):
 
 
 class NodeStdioTransport(StdioTransport):
-    """A script in JavaScript. `node_cmd` is the interpreter; the others are as of `StdioTransport`.
+    """A script in JavaScript at `script_path`. `node_cmd` is the interpreter; the others are as of `StdioTransport`.
 
     Raises:
         FileNotFoundError: there is no such file.

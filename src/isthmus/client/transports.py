@@ -138,7 +138,8 @@ class SSETransport(_HttpTransport):
 
 
 class WSTransport(ClientTransport):
-    """WebSockets are no transport of the protocol. FastMCP deprecated them; here is only the name, which refuses.
+    """WebSockets are no transport of the protocol. FastMCP deprecated them; here is only the name, which refuses
+    every `url`.
 
     Raises:
         ConfigError: always.

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 Kind = Literal["tools", "resources", "resourceTemplates", "prompts"]
 NotSet: Final = ...
+"""What is not given, where None means something."""
 NotSetT: TypeAlias = EllipsisType
 """Where None means something, what is not given is `...`."""
 
@@ -65,6 +66,10 @@ class Component(BaseModel):
 
     One of this process may be changed by assignment; the servers that hold it tell their clients. One that reflects a
     server behind a proxy may not: it has a `copy()` that may.
+
+    Args:
+        key: what servers find it by, if not by its name (a resource by its URI, a template by its text).
+        fields: by their names.
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
@@ -148,7 +153,7 @@ class Component(BaseModel):
         return copied
 
     def get_meta(self, include_fastmcp_meta: bool | None = None) -> dict[str, Any] | None:
-        """The `_meta` that lists carry: with the tags under `_fastmcp`, unless they are not to be included."""
+        """The `_meta` that lists carry, with the tags under `_fastmcp`; without, if `include_fastmcp_meta` is False."""
         meta = dict(self.meta or {})
         if include_fastmcp_meta is not False:
             meta["_fastmcp"] = {**(meta.get("_fastmcp") or {}), "tags": sorted(self.tags)}

@@ -183,25 +183,25 @@ class Context:
         await self.session.send_notification(LoggingMessageNotification(params=params), request.request_id)
 
     async def debug(self, message: str, logger_name: str | None = None, extra: Mapping[str, Any] | None = None) -> None:
-        """`log` with level debug."""
+        """As `log`, with level debug."""
         await self.log(message, "debug", logger_name, extra)
 
     async def info(self, message: str, logger_name: str | None = None, extra: Mapping[str, Any] | None = None) -> None:
-        """`log` with level info."""
+        """As `log`, with level info."""
         await self.log(message, "info", logger_name, extra)
 
     async def warning(
         self, message: str, logger_name: str | None = None, extra: Mapping[str, Any] | None = None
     ) -> None:
-        """`log` with level warning."""
+        """As `log`, with level warning."""
         await self.log(message, "warning", logger_name, extra)
 
     async def error(self, message: str, logger_name: str | None = None, extra: Mapping[str, Any] | None = None) -> None:
-        """`log` with level error."""
+        """As `log`, with level error."""
         await self.log(message, "error", logger_name, extra)
 
     async def report_progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
-        """Say how far it is, if the client asked to be told."""
+        """Say how far it is, if the client asked to be told: `progress` of `total` (if known), and a `message`."""
         await self.session.report_progress(progress, total, message)
 
     async def send_tool_list_changed(self) -> None:
@@ -225,6 +225,10 @@ class Context:
 
     async def ask(self, question: Question, answer: type[T]) -> T:
         """Ask the client, and wait for its answer.
+
+        Args:
+            question: the SDK's request.
+            answer: the SDK's type of its result.
 
         Raises:
             ValueError: there is no client here.
@@ -307,6 +311,9 @@ class Context:
     async def read_resource(self, uri: str) -> "list[ReadResourceContents]":
         """What a resource of this server contains.
 
+        Args:
+            uri: the resource's, or one that a template makes.
+
         Raises:
             NotFoundError: it has no such resource.
         """
@@ -314,11 +321,11 @@ class Context:
         return found
 
     def set_state(self, key: str, value: Any) -> None:
-        """Keep something for as long as the request lasts."""
+        """Keep a `value` under a `key` for as long as the request lasts."""
         self._state[key] = value
 
     def get_state(self, key: str) -> Any:
-        """What was kept; None if nothing was."""
+        """What was kept under a `key`; None if nothing was."""
         return self._state.get(key)
 
 

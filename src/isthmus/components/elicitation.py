@@ -15,7 +15,7 @@ _PLAIN: Final = ("string", "number", "integer", "boolean")
 
 
 class AcceptedElicitation(BaseModel, Generic[T]):
-    """The user answered; `data` is the answer."""
+    """The user answered: `action` is `accept`, and `data` the answer."""
 
     action: Literal["accept"] = "accept"
     data: T

@@ -31,7 +31,10 @@ from isthmus.exceptions import PromptError
 def Message(
     content: str | ContentBlock, role: Literal["user", "assistant"] | None = None, **fields: Any
 ) -> PromptMessage:
-    """A message of a prompt: a text or a content block, of the user if no role is given."""
+    """A message of a prompt: a text or a content block, of the user if no role is given.
+
+    `fields` are more of the SDK's `PromptMessage`.
+    """
     block = TextContent(type="text", text=content) if isinstance(content, str) else content
     return PromptMessage(role=role or "user", content=block, **fields)
 
@@ -93,7 +96,7 @@ class Prompt(Component):
 
 
 class FunctionPrompt(Prompt):
-    """A function as a prompt."""
+    """A function (`fn`) as a prompt."""
 
     fn: Function = Field(exclude=True)
 

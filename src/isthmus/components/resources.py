@@ -103,7 +103,7 @@ class Resource(Component):
 
 
 class FunctionResource(Resource):
-    """A resource that a function makes when it is read."""
+    """A resource that a function (`fn`) makes when it is read."""
 
     fn: Function = Field(exclude=True)
 

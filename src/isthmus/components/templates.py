@@ -81,7 +81,7 @@ class ResourceTemplate(Component):
         raise NotImplementedError(f"{type(self).__name__} needs an `async def read(self, arguments)`.")
 
     async def create_resource(self, uri: str, params: dict[str, Any]) -> Resource:
-        """The resource of a URI with these arguments."""
+        """The resource of a URI, in which the arguments are `params`."""
 
         async def read() -> str | bytes:
             return await self.read(params)
@@ -107,7 +107,7 @@ class ResourceTemplate(Component):
 
 
 class FunctionResourceTemplate(ResourceTemplate):
-    """A function that makes a resource of the arguments in its URI."""
+    """A function (`fn`) that makes a resource of the arguments in its URI."""
 
     fn: Function = Field(exclude=True)
 

@@ -136,7 +136,7 @@ class Tool(Component):
 
 
 class FunctionTool(Tool):
-    """A function as a tool."""
+    """A function (`fn`) as a tool."""
 
     fn: Function = Field(exclude=True)
 
@@ -233,7 +233,7 @@ class ProxyTool(Tool):
         )._reflect(mcp_tool.name, client, member, "annotations", "output_schema", "parameters")
 
     def hide(self, *names: str) -> Self:
-        """Take arguments from what clients see and may give; the tool gets none of them. Of a copy only.
+        """Take arguments (by their `names`) from what clients see and may give; the tool gets none. Of a copy only.
 
         Raises:
             ValueError: there is no such argument, or the tool needs it.

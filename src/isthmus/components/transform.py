@@ -64,7 +64,7 @@ class ToolChanges(TypedDict, total=False):
 
 
 class TransformedTool(Tool):
-    """A tool that runs another one, with other arguments."""
+    """A tool that runs another one (`parent_tool`), with other arguments (`transform_args`, by the other's names)."""
 
     kind: ClassVar[Kind] = "tools"
 

@@ -53,7 +53,7 @@ class _Held:
 class Refused(Exception):
     """What a back answered with an error; middleware may catch it, or let it pass to the client as it came.
 
-    `message` is the sentence, `code` the JSON-RPC code.
+    `message` is the sentence, `code` the JSON-RPC code, `raw` the whole error as it came.
     """
 
     def __init__(self, raw: Raw) -> None:

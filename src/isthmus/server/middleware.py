@@ -18,7 +18,8 @@ class MiddlewareContext(Generic[T]):
     """What is asked.
 
     `message` is the request's parameters as the SDK's model (of lists: the parameters, which may be a cursor), `method`
-    its method. `fastmcp_context` is None: what a component is given is made when it is reached.
+    its method. `fastmcp_context` is None: what a component is given is made when it is reached. `source` and `type` say
+    who sent it and what it is, `timestamp` when it came, in UTC.
     """
 
     message: T
@@ -29,7 +30,7 @@ class MiddlewareContext(Generic[T]):
     timestamp: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def copy(self, **changes: Any) -> "MiddlewareContext[T]":
-        """Another one, with something changed."""
+        """Another one, with `changes` of its fields by their names."""
         return replace(self, **changes)
 
 
@@ -52,7 +53,8 @@ class Middleware:
     """Base of middleware: what is not overridden lets everything pass.
 
     For each message `on_message` is called, within it `on_request` or `on_notification`, within that the hook of its
-    method, if there is one.
+    method, if there is one. Each takes the `context`, which is what is asked, and `call_next`, which goes on with that
+    or with another and gives the result; what it returns is the result.
     """
 
     async def __call__(self, context: MiddlewareContext[Any], call_next: CallNext) -> Any:

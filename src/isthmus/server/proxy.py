@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from isthmus.pool.policy import Isolation
 
 ClientFactoryT = Callable[[], Client[Any]] | Callable[[], Awaitable[Client[Any]]]
+"""Gives the client that a request goes to; `get_http_headers()` within it gives the headers of that request."""
 
 
 async def default_proxy_roots_handler(context: Any) -> "list[types.Root]":
-    """Ask the client in front for its roots."""
+    """Ask the client in front for its roots; the `context` is that of the question."""
     from mcp import types
 
     said = await front_client().forward("roots/list", {})
@@ -35,7 +36,7 @@ class ProxyClient(Client[Any]):
     """A client for proxies: what the server wants of a client goes on to the client in front.
 
     Args:
-        target: the server, as for `Client`.
+        transport: the server, as for `Client`.
         more: as for `Client`. A handler answers in the stead of the client in front; None switches the thing off: the
             server is not told that it could ask, no log level is said and no progress asked for.
     """
@@ -101,7 +102,7 @@ class ProxyClient(Client[Any]):
 
 
 class StatefulProxyClient(ProxyClient):
-    """A `ProxyClient` that keeps one session with the server for each client session in front."""
+    """A `ProxyClient` that keeps one session with the server for each client session in front (`isolation`)."""
 
     isolation = "session"
 

@@ -249,7 +249,10 @@ class FastMCP(Served):
         return await self._inventory("prompts")
 
     async def get_tool(self, key: str) -> "Tool":
-        """One tool by name.
+        """One tool.
+
+        Args:
+            key: its name here.
 
         Raises:
             NotFoundError: there is none.
@@ -257,15 +260,15 @@ class FastMCP(Served):
         return _one(await self.get_tools(), key, "tool")
 
     async def get_resource(self, key: str) -> "Resource":
-        """One resource by URI; as `get_tool`."""
+        """One resource; `key` is its URI. As `get_tool` else."""
         return _one(await self.get_resources(), key, "resource")
 
     async def get_resource_template(self, key: str) -> "ResourceTemplate":
-        """One template by its text; as `get_tool`."""
+        """One template; `key` is its text. As `get_tool` else."""
         return _one(await self.get_resource_templates(), key, "resource template")
 
     async def get_prompt(self, key: str) -> "Prompt":
-        """One prompt by name; as `get_tool`."""
+        """One prompt; `key` is its name. As `get_tool` else."""
         return _one(await self.get_prompts(), key, "prompt")
 
     def own_components(self, kind: str) -> "Mapping[str, Component]":

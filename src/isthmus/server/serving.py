@@ -30,7 +30,7 @@ class Place:
     `host`: the address to listen on, or `unix:` and the path of a Unix socket. `port`: the port to listen on. `path`:
     the endpoint's; `/mcp` for `http`, `/sse` for `sse` if not given. `allow_hosts`: Host headers that are served beside
     loopback's. `allow_origins`: web origins whose pages may talk to the server. `middleware`: Starlette's, around all.
-    The others are taken as FastMCP does and mean nothing here.
+    `log_level`, `uvicorn_config`, `stateless_http` and `json_response` are taken as FastMCP does and mean nothing here.
     """
 
     host: str | None = None
@@ -49,6 +49,7 @@ class Served(ABC):
     """What can be served."""
 
     name: str
+    """What it calls itself."""
     _auth: "Access | None" = None
     _chosen: dict[str, Any]
     _routes: list[tuple[str, Any, dict[str, Any]]]
@@ -83,7 +84,7 @@ class Served(ABC):
             raise SystemExit(code)
 
     async def run_stdio_async(self, show_banner: bool = True) -> None:
-        """Serve on stdio, on the running loop."""
+        """Serve on stdio, on the running loop; `show_banner` as of `run`."""
         await self.run_async("stdio")
 
     async def run_http_async(self, show_banner: bool = True, transport: Transport = "http", **options: Any) -> None:

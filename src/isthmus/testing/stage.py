@@ -15,6 +15,7 @@ from isthmus.wire.codec import open_object, parse
 from isthmus.wire.envelope import Batch, Envelope, Kind, notification_message, request_message, result_message
 
 Era = Literal["legacy", "modern"]
+"""Which protocol is spoken: up to 2025-11-25, or from 2026-07-28 on."""
 
 _INFO: Final = {"name": "check_transport", "version": "1"}
 _LEGACY: Final = "2025-11-25"
@@ -50,6 +51,7 @@ class Link:
 
 
 OpenLink = Callable[[], AbstractAsyncContextManager[Link]]
+"""Makes a link, and clears it away when its context is left."""
 
 
 class Broken(Exception):

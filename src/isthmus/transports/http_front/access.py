@@ -79,7 +79,10 @@ class Access:
                 raise ConfigError(f"{scope!r} is no scope; name one at a time, without spaces, quotes and backslashes.")
 
     def gate(self, guard: Guard, path: str) -> "Gate":
-        """What checks the requests of the endpoint at `path`; made where one is asked for, so that nobody else pays."""
+        """What checks the requests of the endpoint at `path` behind a `guard`.
+
+        It is made where one is asked for, so that nobody else pays.
+        """
         return Gate(self, guard, path)
 
 
