@@ -5,7 +5,7 @@ beside the server that it was made from, in the same sessions, with another face
 passes a call of the original. Where that server is another proxy's, it comes along, and shows nothing else.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -56,26 +56,27 @@ def is_apart(component: "Component") -> bool:
     return is_named and edit_of(component) is not None
 
 
-def copies(components: "Iterable[Component]", proxied: Sequence[Spec]) -> tuple[list[Spec], list[Spec]]:
+def copies(
+    components: "Iterable[Component]", proxied: Sequence[Spec], shows: "Callable[[Component], bool]"
+) -> tuple[list[Spec], list[Spec]]:
     """Copies of mirrored components as members, and the servers of other proxies that they stand beside.
 
     Args:
         components: the copies; each `is_apart`.
         proxied: the servers that are members anyway.
+        shows: whether clients see a copy; the server of one that they don't stays, for when they do again.
     """
     found: list[Spec] = []
     abroad: list[tuple[Spec, Spec]] = []
     for each in components:
         main = each.mirror.member if each.mirror is not None else None
         assert isinstance(main, Spec)
-        if main not in proxied:
-            known = next((here for there, here in abroad if there == main), None)
-            if known is None:
-                known = replace(main, name=f"{main.name} of another proxy, {len(abroad) + 1}", face=_SHUT)
-                abroad.append((main, known))
-            found.append(_beside(main, known.name, each))
-        else:
-            found.append(_beside(main, main.name, each))
+        here = main if main in proxied else next((known for there, known in abroad if there == main), None)
+        if here is None:
+            here = replace(main, name=f"{main.name} of another proxy, {len(abroad) + 1}", face=_SHUT)
+            abroad.append((main, here))
+        if shows(each):
+            found.append(_beside(main, here.name, each))
     return found, [here for _, here in abroad]
 
 

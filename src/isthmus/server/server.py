@@ -433,13 +433,16 @@ class FastMCP(Served):
     def _specs(self) -> "list[Spec]":
         from isthmus.server import compose
 
-        if self._made is None:
-            return [*(spec for _, spec in reversed(self._mounts)), *self._proxied]
+        others = [*(spec for _, spec in reversed(self._mounts)), *self._proxied]
+        if self._made is None and others:
+            return others
+        made = self._local
         own: list[Any] = [each for kind in _REGISTRIES for each in self.own_components(kind).values()]
         apart = [each for each in own if compose.is_apart(each)]
-        specs = [compose.local(_LOCAL, self._made, self._how())] if len(apart) < len(own) else []
-        copies, abroad = compose.copies(filter(self._made.shows, apart), self._proxied)
-        return [*specs, *copies, *(spec for _, spec in reversed(self._mounts)), *self._proxied, *abroad]
+        copies, abroad = compose.copies(apart, self._proxied, made.shows)
+        rest = [*copies, *others, *abroad]
+        is_local = len(apart) < len(own) or not rest
+        return [compose.local(_LOCAL, made, self._how()), *rest] if is_local else rest
 
     def _hidden(self) -> frozenset[tuple[str, str]]:
         """What is disabled, so that nothing of the same name behind it shows either."""
