@@ -22,6 +22,7 @@ from isthmus.protocol.judge import make_modern
 from isthmus.run import open_memory
 from isthmus.transports.target import Target
 from isthmus.wire.codec import encode, open_object
+from isthmus.wire.envelope import error_message
 
 if TYPE_CHECKING:
     import mcp
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
 
     from isthmus.client.listening import Heard
     from isthmus.engine.member import Inner
+    from isthmus.transports.memory import Inbox
 
 Mode = Literal["auto", "legacy", "modern"]
+_CANCELLED: Final = 0
+"""The code with which servers of SDK 1 answer requests that were cancelled."""
 _LIMITS: Final = Limits(call=CLIENT_CALL, call_most=CLIENT_CALL_MOST, warm=0)
 _SETTINGS: Final = Settings(isolation="shared", keeps_identity=True, limits=_LIMITS)
 """One session for all who use a client: itself, and proxies that it was given to."""
@@ -56,6 +60,7 @@ class Connection:
 
     def __init__(self, relay: "Inner") -> None:
         self.sdk: mcp.Client
+        self._inbox: Inbox
         self.relay = relay
         self.tasks = Tasks()
         self.level: Any = None
@@ -77,6 +82,7 @@ class Connection:
 
         from isthmus.client.listening import watch_lists
 
+        self._inbox = streams[0]
         callbacks = how.handlers.callbacks()
         callbacks["message_handler"] = self._tee(callbacks.get("message_handler"))
         self.sdk = mcp.Client(
@@ -100,6 +106,10 @@ class Connection:
             each.end()
         await self.tasks.close()
         await self.sdk.__aexit__(None, None, None)
+
+    def end_request(self, id: str | int) -> None:
+        """Answer a request that was cancelled: the server owes it no answer any more, and somebody waits for one."""
+        self._inbox.put(error_message(encode(id), _CANCELLED, "The request was cancelled."))
 
     def _tee(self, handler: "Callable[[Any], Awaitable[None]] | None") -> "Callable[[Any], Awaitable[None]]":
         async def hear(message: Any) -> None:

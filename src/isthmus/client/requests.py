@@ -295,11 +295,18 @@ class Requests(ABC):
         return True
 
     async def cancel(self, request_id: str | int, reason: str | None = None) -> None:
-        """Tell the server that the answer to a request is not wanted any more."""
+        """Tell the server that the answer to a request is not wanted any more; who waits for it gets a `McpError`.
+
+        Args:
+            request_id: the SDK's, of this client's session. To cancel a call of one's own, cancel its task.
+            reason: for the server's log.
+        """
         from mcp.types import CancelledNotification, CancelledNotificationParams
 
         params = CancelledNotificationParams(request_id=request_id, reason=reason)
-        await self._connection.sdk.session.send_notification(CancelledNotification(params=params))
+        connection = self._connection
+        await connection.sdk.session.send_notification(CancelledNotification(params=params))
+        connection.end_request(request_id)
 
     async def progress(
         self, progress_token: str | int, progress: float, total: float | None = None, message: str | None = None
