@@ -324,6 +324,32 @@ def test_forms_that_can_not_be() -> None:
         Form(None).read(types.ElicitResult(action="accept", content={"value": "many"}))
 
 
+@every_way
+def test_words_after_an_answer_go_to_the_request_that_brought_it(way: str) -> None:
+    told: list[float] = []
+
+    async def ask(ctx: Context) -> str:
+        before = ctx.request_id
+        await ctx.elicit("Who?", str)
+        await ctx.report_progress(1)
+        await ctx.info("on")
+        return f"{before == ctx.request_id}"
+
+    async def progress(progress: float, total: float | None, message: str | None) -> None:
+        told.append(progress)
+
+    async def script() -> None:
+        local, asked = LocalServer("local"), Asked({"value": "Ada"})
+        local.add(Tool.from_function(ask))
+        more = {"log_level": "info"} if way.endswith("modern") else {}
+        async with meet(local, way, **asked.handlers(), **more) as client:
+            result = await client.call_tool("ask", {}, progress_callback=progress)
+            assert text(result) == str(way.endswith("legacy"))
+        assert told == [1] and asked.heard[-1][2]["msg"] == "on"
+
+    play(script())
+
+
 # -- calls that wait for answers --------------------------------------------------------------------------------------
 
 
@@ -362,7 +388,7 @@ def test_what_nobody_answers_is_given_up() -> None:
 
     async def script() -> None:
         local = LocalServer("local")
-        local._turns._wait = 0.05
+        local.turns.wait = 0.05
         local.add(Tool.from_function(ask))
         async with meet(local, "itself-modern", **Asked().handlers()) as client:
             await client.session.call_tool("ask", {}, allow_input_required=True)

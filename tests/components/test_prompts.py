@@ -76,6 +76,18 @@ def test_messages() -> None:
     assert Message(resource, "assistant").content == resource
 
 
+@pytest.mark.parametrize("given", ["[1, 2]", [1, 2]])
+def test_what_is_no_text_is_read_as_json(given: Any) -> None:
+    def total(numbers: list[int]) -> str:
+        return str(sum(numbers))
+
+    async def script() -> None:
+        (message,) = await Prompt.from_function(total).render({"numbers": given})
+        assert message.content == TextContent(text="3")
+
+    play(script())
+
+
 def test_one_message_is_enough() -> None:
     async def script() -> None:
         (message,) = await Prompt.from_function(lambda: Message("a", "assistant"), name="one").render()

@@ -57,12 +57,11 @@ class _Turn(Generic[R]):
 class Turns:
     """The calls of modern clients whose functions wait for answers.
 
-    Args:
-        wait: seconds that a client has for its answers.
+    `wait`: seconds that a client has for its answers.
     """
 
-    def __init__(self, wait: float = Limits().answer_wait) -> None:
-        self._wait = wait
+    def __init__(self) -> None:
+        self.wait = Limits().answer_wait
         self._waiting: dict[str, _Turn[Any]] = {}
         self._running: dict[int, _Turn[Any]] = {}
 
@@ -109,14 +108,14 @@ class Turns:
         request = context.request_context
         _check_capability(request, question)
         try:
-            async with asyncio.timeout(self._wait):
+            async with asyncio.timeout(self.wait):
                 if is_modern(request):
                     return await self._ask_by_answer(context, question, answer)
                 how = ServerMessageMetadata(related_request_id=request.request_id)
                 return await request.session.send_request(question, answer, metadata=how)  # type: ignore[type-var]
         except TimeoutError:
             raise MCPError(
-                INVALID_REQUEST, f"The client did not answer {question.method} in {self._wait:g} s; call again."
+                INVALID_REQUEST, f"The client did not answer {question.method} in {self.wait:g} s; call again."
             ) from None
 
     async def _ask_by_answer(self, context: "Context", question: "Question", answer: type[T]) -> T:
@@ -165,7 +164,7 @@ class Turns:
             self._give_up(next(iter(self._waiting)))
         token = secrets.token_urlsafe(32)
         self._waiting[token] = turn
-        turn.expiry = asyncio.get_running_loop().call_later(self._wait, self._give_up, token)
+        turn.expiry = asyncio.get_running_loop().call_later(self.wait, self._give_up, token)
         questions: Any = {key: question for key, (question, _) in turn.open.items()}
         return InputRequiredResult(input_requests=questions, request_state=token)
 

@@ -121,7 +121,8 @@ class LocalServer:
         self.prompts: Registry[Prompt] = Registry("prompts", said.get("prompts", "warn"), self._changed)
         self._lines: set[_Line] = set()
         self._listeners: dict[object, Callable[[ServerEvent], None]] = {}
-        self._turns = Turns()
+        self.turns = Turns()
+        """The calls of modern clients; its `wait` is how long these may take to answer."""
         self.server = self._make_server(instructions, version)
 
     # -- what there is ------------------------------------------------------------------------------------------------
@@ -152,7 +153,7 @@ class LocalServer:
 
     def close(self) -> None:
         """End the functions that wait for answers."""
-        self._turns.close()
+        self.turns.close()
 
     def _registries(self) -> "tuple[Registry[Any], ...]":
         return (self.tools, self.resources, self.templates, self.prompts)
@@ -253,7 +254,7 @@ class LocalServer:
 
     def _context(self, request: Request) -> Context:
         line: _Line = request.lifespan_context
-        port = _Port(self._turns, self.tell, line.level)
+        port = _Port(self.turns, self.tell, line.level)
         shown = replace(request, lifespan_context=self.state)
         return Context(self.owner, shown, port, None if is_modern(request) else line.id)
 
@@ -295,7 +296,7 @@ class LocalServer:
                 return types.CallToolResult(content=[types.TextContent(text=str(error))], is_error=True)
             return types.CallToolResult(content=given.content, structured_content=given.structured_content)
 
-        return await self._turns.take(context, params, ("tools/call", params.name), work)
+        return await self.turns.take(context, params, ("tools/call", params.name), work)
 
     async def _read_resource(
         self, request: Request, params: types.ReadResourceRequestParams
@@ -313,7 +314,7 @@ class LocalServer:
                 raise MCPError(types.INTERNAL_ERROR, str(error), {"uri": uri}) from None
             return types.ReadResourceResult(contents=[_contents(uri, each) for each in contents])
 
-        return await self._turns.take(context, params, ("resources/read", uri), work)
+        return await self.turns.take(context, params, ("resources/read", uri), work)
 
     async def _get_prompt(
         self, request: Request, params: types.GetPromptRequestParams
@@ -329,7 +330,7 @@ class LocalServer:
             except PromptError as error:
                 raise MCPError(types.INTERNAL_ERROR, str(error)) from None
 
-        return await self._turns.take(context, params, ("prompts/get", params.name), work)
+        return await self.turns.take(context, params, ("prompts/get", params.name), work)
 
     # -- what is run --------------------------------------------------------------------------------------------------
 
