@@ -18,6 +18,14 @@ from isthmus.transports.launch import Launch
 from tests.engine.clients import META, Box, Exchange, LegacyClient, ModernClient
 
 BACK = str(Path(__file__).with_name("survey_back.py"))
+ABLE: dict[str, Any] = {"elicitation": {}, "sampling": {}, "roots": {}}
+FORM = {"message": "Who?", "requestedSchema": {"type": "object", "properties": {}}}
+ASK = {"method": "elicitation/create", "params": FORM}
+SAMPLE = {"method": "sampling/createMessage", "params": {"messages": [], "maxTokens": 5}}
+ROOTS = {"method": "roots/list"}
+SAID = {"action": "accept", "content": {"name": "client"}}
+STOOD = {"action": "accept", "content": {"name": "function"}}
+MODEL = {"role": "assistant", "content": {"type": "text", "text": "hi"}, "model": "m"}
 
 
 @asynccontextmanager

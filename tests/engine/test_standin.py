@@ -7,26 +7,17 @@ from typing import Any
 
 import pytest
 
-from isthmus import limits
 from isthmus.engine.gateway import Gateway
-from isthmus.engine.stand import OFF, FrontClient, Stand
+from isthmus.engine.stand import OFF, FrontClient, Stand, outcome_of
 from isthmus.engine.standin import stand_in
 from isthmus.errors import Fault
 from isthmus.transports.launch import Launch
-from tests.engine.clients import LegacyClient, ModernClient, heard, run, until
-from tests.engine.surveys import Front, shown_methods, standing
+from tests.engine.clients import LegacyClient, ModernClient, heard, run, stdio, until
+from tests.engine.surveys import ABLE, ASK, MODEL, ROOTS, SAID, SAMPLE, STOOD, Front, shown_methods, standing
 
 PAIRS = pytest.mark.parametrize("front", ["legacy", "modern"])
 BACKS = pytest.mark.parametrize("era", ["legacy", "modern"])
 ISOLATIONS = pytest.mark.parametrize("isolation", ["session", "request", "shared"])
-ABLE: dict[str, Any] = {"elicitation": {}, "sampling": {}, "roots": {}}
-FORM = {"message": "Who?", "requestedSchema": {"type": "object", "properties": {}}}
-ASK = {"method": "elicitation/create", "params": FORM}
-SAMPLE = {"method": "sampling/createMessage", "params": {"messages": [], "maxTokens": 5}}
-ROOTS = {"method": "roots/list"}
-SAID = {"action": "accept", "content": {"name": "client"}}
-STOOD = {"action": "accept", "content": {"name": "function"}}
-MODEL = {"role": "assistant", "content": {"type": "text", "text": "hi"}, "model": "m"}
 
 
 def test_who_forwards_everything_is_the_relay_itself() -> None:
@@ -154,14 +145,14 @@ def test_functions_tell_the_client_what_it_wants_to_hear(front: str, era: str, t
         client.notify("notifications/message", params | {"data": "heard"})
 
     async def hear_progress(params: dict[str, Any], client: FrontClient) -> None:
-        client.notify("notifications/progress", params | {"total": 9})
+        client.notify("notifications/progress", {"progress": params["progress"], "total": 9})
 
     async def scenario() -> None:
         async with standing(era, tmp_path / "log", Stand(log=hear_log, progress=hear_progress)) as relay:
             client = Front(relay, front, {}, {})
             await client.call({"says": ["debug", "error"], "steps": 1}, level="warning", progressToken=4)
             assert client.heard("notifications/message") == [{"level": "error", "data": "heard"}]
-            assert client.heard("notifications/progress") == [{"progressToken": 4, "progress": 1, "total": 9}]
+            assert client.heard("notifications/progress") == [{"progress": 1, "total": 9, "progressToken": 4}]
             await client.call({"steps": 1})
             assert len(client.heard("notifications/progress")) == 1
 
@@ -267,6 +258,50 @@ def test_a_function_that_never_answers(front: str, era: str, tmp_path: Path) -> 
     run(scenario)
 
 
+def test_a_function_is_told_from_one_that_fails_by_a_timeout_of_its_own() -> None:
+    async def fails(params: dict[str, Any], client: FrontClient) -> dict[str, Any]:
+        raise TimeoutError("the model is busy")
+
+    async def hangs(params: dict[str, Any], client: FrontClient) -> dict[str, Any]:
+        await asyncio.get_running_loop().create_future()
+        return {}
+
+    async def scenario() -> None:
+        client: Any = None
+        said = [json.loads(bytes((await outcome_of(ask, "x", {}, client, 0.05))["error"])) for ask in (fails, hangs)]
+        assert [each["message"] for each in said] == [
+            "the model is busy",
+            "The function for x did not answer within 0.05 s.",
+        ]
+
+    run(scenario)
+
+
+def test_a_question_that_the_back_withdraws_ends_its_function(tmp_path: Path) -> None:
+    states: list[str] = []
+
+    async def elicit(params: dict[str, Any], client: FrontClient) -> dict[str, Any]:
+        states.append("begun")
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            states.append("ended")
+        return {}
+
+    async def scenario() -> None:
+        made = Gateway(stdio("legacy", tmp_path / "log"))
+        relay = stand_in(made, Stand(elicitation=elicit))
+        client = await LegacyClient.open(relay)
+        call = client.call(1, "withdraw")
+        assert (await call.result())["withdrawn"]
+        await until(lambda: states in ([], ["begun", "ended"]))
+        assert call.box.messages == call.box.answers
+        await made.close()
+        assert len(made.tasks) == 0
+
+    run(scenario)
+
+
 @BACKS
 @PAIRS
 def test_a_function_that_gives_no_result(front: str, era: str, tmp_path: Path) -> None:
@@ -349,94 +384,6 @@ def test_a_client_that_refuses_a_functions_question(era: str, tmp_path: Path) ->
             said = {"error": {"code": -1, "message": "No.", "data": 3}}
             told = await Front(relay, "legacy", ABLE, {"elicitation/create": said}).told([{"a": ASK}])
             assert told["answers"]["a"]["content"] == {"code": -1, "why": "No.", "data": 3}
-
-    run(scenario)
-
-
-def test_a_call_whose_questions_functions_answer_keeps_its_session(tmp_path: Path) -> None:
-    """However long they take: its client is known to be there. Once the client is asked, another call may have it."""
-    slow = asyncio.Event()
-
-    async def elicit(params: dict[str, Any], client: FrontClient) -> dict[str, Any]:
-        await slow.wait()
-        return STOOD
-
-    async def scenario() -> None:
-        stand = Stand(elicitation=elicit)
-        async with standing("legacy", tmp_path / "log", stand, isolation="session", parked_grace=0.05) as relay:
-            first = await Front(relay, "modern", ABLE, {}).begin({"rounds": [{"a": ASK}]}, {})
-            await until(lambda: "tools/call" in [each.get("method") for each in heard(tmp_path / "log")])
-            second = await Front(relay, "modern", ABLE, {}).begin({}, {})
-            await asyncio.sleep(0.3)
-            assert not second.task.done()
-            slow.set()
-            assert (await first.result())["told"]["answers"] == {"a": STOOD}
-            assert await second.result()
-            third = await Front(relay, "modern", ABLE, {}).begin({"rounds": [{"a": ASK, "s": SAMPLE}]}, {})
-            assert (await third.result())["resultType"] == "input_required"
-            assert await (await Front(relay, "modern", ABLE, {}).begin({}, {})).result()
-
-    run(scenario)
-
-
-@BACKS
-def test_only_so_many_rounds(era: str, tmp_path: Path) -> None:
-    async def elicit(params: dict[str, Any], client: FrontClient) -> dict[str, Any]:
-        return STOOD
-
-    async def scenario() -> None:
-        async with standing(era, tmp_path / "log", Stand(elicitation=elicit)) as relay:
-            client = Front(relay, "modern", {}, {})
-            most = [{str(n): ASK} for n in range(limits.ROUNDS)]
-            assert len((await client.told(most))["answers"]) == limits.ROUNDS
-            answer = await client.call({"rounds": [*most, {"more": ASK}]})
-            assert answer["error"]["code"] == -32603 and "would ask again" in answer["error"]["message"]
-            if era == "legacy":
-                await until(lambda: "notifications/cancelled" in [e.get("method") for e in heard(tmp_path / "log")])
-
-    run(scenario)
-
-
-@BACKS
-def test_what_functions_answered_is_sealed_to_its_call(era: str, tmp_path: Path) -> None:
-    """The client can neither read nor change it, nor use it for another call."""
-
-    async def sample(params: dict[str, Any], client: FrontClient) -> dict[str, Any]:
-        return MODEL | {"model": "secret"}
-
-    async def scenario() -> None:
-        async with standing(era, tmp_path / "log", Stand(sampling=sample)) as relay:
-            rounds = {"rounds": [{"a": ASK, "s": SAMPLE}]}
-            client = Front(relay, "modern", ABLE, {})
-            shown = await (await client.begin(rounds, {})).result()
-            assert [each["method"] for each in shown["inputRequests"].values()] == ["elicitation/create"]
-            assert "secret" not in json.dumps(shown)
-            (key,) = shown["inputRequests"]
-            state, answers = shown["requestState"], {key: SAID}
-            other = await client.begin({"rounds": []}, {}, requestState=state, inputResponses=answers)
-            assert "other parameters" in (await other.error())["message"]
-            wrong = await client.begin(rounds, {}, requestState=state, inputResponses={key: 5})
-            assert (await wrong.error())["code"] == -32602
-            forged = {key: SAID, "s": {"forged": True}}
-            told = (await (await client.begin(rounds, {}, requestState=state, inputResponses=forged)).result())["told"]
-            assert sorted(told["answers"].values(), key=str) == sorted([SAID, MODEL | {"model": "secret"}], key=str)
-
-    run(scenario)
-
-
-@BACKS
-def test_a_state_expires(era: str, tmp_path: Path) -> None:
-    async def sample(params: dict[str, Any], client: FrontClient) -> dict[str, Any]:
-        return MODEL
-
-    async def scenario() -> None:
-        async with standing(era, tmp_path / "log", Stand(sampling=sample), parked=0.05) as relay:
-            rounds = {"rounds": [{"a": ASK, "s": SAMPLE}]}
-            client = Front(relay, "modern", ABLE, {})
-            shown = await (await client.begin(rounds, {})).result()
-            await asyncio.sleep(0.06)
-            late = await client.begin(rounds, {}, requestState=shown["requestState"], inputResponses={})
-            assert "expired" in (await late.error())["message"]
 
     run(scenario)
 

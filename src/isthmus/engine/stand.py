@@ -209,7 +209,7 @@ async def outcome_of(ask: Ask, method: str, params: dict[str, Any], front: Front
 
 def too_late(method: str, wait: float) -> Members:
     """The outcome of a function that has not answered."""
-    why = f"The function for {method} did not answer within {wait:.0f} s."
+    why = f"The function for {method} did not answer within {wait:g} s."
     return {"error": Raw(encode({"code": INTERNAL_ERROR, "message": why}))}
 
 
