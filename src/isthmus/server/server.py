@@ -1,7 +1,6 @@
 """`FastMCP`: a server of local components, mounted servers and proxied ones. It assembles; the engine does the work."""
 
 import asyncio
-import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -9,6 +8,7 @@ from weakref import WeakSet
 
 from isthmus.errors import ConfigError
 from isthmus.limits import Limits
+from isthmus.server.holding import Holding
 from isthmus.server.serving import Served
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ _TAKEN_ELSEWHERE: Final = frozenset(
 """Settings of FastMCP's that have no meaning here, or are given to `run`; taken so that its programs start."""
 
 
-class FastMCP(Served):
+class FastMCP(Holding, Served):
     """A server.
 
     Args:
@@ -133,98 +133,6 @@ class FastMCP(Served):
             self._made.apart = is_apart
             self._made.heard.append(lambda kind: self._changed())
         return self._made
-
-    def tool(self, name_or_fn: str | Callable[..., Any] | None = None, **said: Any) -> Any:
-        """Make a function a tool: `@server.tool`, `@server.tool("name")`, `@server.tool(name=…, tags=…)`.
-
-        Args:
-            name_or_fn: the function, or the tool's name.
-            said: `name`, `title`, `description`, `tags`, `output_schema`, `annotations`, `exclude_args`, `meta`,
-                `enabled`, as `Tool.from_function` takes them.
-
-        Returns:
-            the tool, or what makes a function one.
-        """
-        from isthmus.components.tools import Tool
-
-        def make(fn: Callable[..., Any]) -> "Tool":
-            return self.add_tool(Tool.from_function(fn, **said))
-
-        return _decorate(name_or_fn, said, make)
-
-    def prompt(self, name_or_fn: str | Callable[..., Any] | None = None, **said: Any) -> Any:
-        """Make a function a prompt, in the forms of `tool`.
-
-        Args:
-            name_or_fn: the function, or the prompt's name.
-            said: `name`, `title`, `description`, `tags`, `meta`, `enabled`.
-        """
-        from isthmus.components.prompts import Prompt
-
-        def make(fn: Callable[..., Any]) -> "Prompt":
-            return self.add_prompt(Prompt.from_function(fn, **said))
-
-        return _decorate(name_or_fn, said, make)
-
-    def resource(self, uri: str, **said: Any) -> Callable[[Callable[..., Any]], "Resource | ResourceTemplate"]:
-        """Make a function a resource, or with `{parameters}` in the URI a template: `@server.resource("data://x")`.
-
-        Args:
-            uri: of the resource, or the template.
-            said: `name`, `title`, `description`, `mime_type`, `tags`, `enabled`, `annotations`, `meta`.
-
-        Raises:
-            TypeError: it is used without a URI.
-        """
-        if not isinstance(uri, str):
-            raise TypeError('@resource needs a URI: @server.resource("data://x").')
-        from isthmus.components.functions import callable_of, context_parameter
-        from isthmus.components.resources import Resource
-        from isthmus.components.templates import ResourceTemplate
-
-        def make(fn: Callable[..., Any]) -> Resource | ResourceTemplate:
-            takes = inspect.signature(callable_of(fn)).parameters.keys() - {context_parameter(fn)}
-            if takes or "{" in uri:
-                return self.add_template(ResourceTemplate.from_function(fn, uri, **said))
-            return self.add_resource(Resource.from_function(fn, uri, **said))
-
-        return make
-
-    def add_tool(self, tool: "Tool") -> "Tool":
-        """Add a tool; a copy of a mirrored one stands before the mirrored one. Returns it."""
-        return self._local.add(tool)
-
-    def add_resource(self, resource: "Resource") -> "Resource":
-        """Add a resource; a copy of a mirrored one stands before the mirrored one. Returns it."""
-        return self._local.add(resource)
-
-    def add_template(self, template: "ResourceTemplate") -> "ResourceTemplate":
-        """Add a template; a copy of a mirrored one stands before the mirrored one. Returns it."""
-        return self._local.add(template)
-
-    def add_prompt(self, prompt: "Prompt") -> "Prompt":
-        """Add a prompt; a copy of a mirrored one stands before the mirrored one. Returns it."""
-        return self._local.add(prompt)
-
-    def remove_tool(self, name: str) -> None:
-        """Remove a local tool, or a copy of a mirrored one, which is seen again then.
-
-        Raises:
-            NotFoundError: there is none of this name.
-        """
-        self._local.tools.remove(name)
-
-    def remove_prompt(self, name: str) -> None:
-        """Remove a local prompt, or a copy of a mirrored one; as `remove_tool`."""
-        self._local.prompts.remove(name)
-
-    def remove_resource(self, uri: str) -> None:
-        """Remove a local resource, or a copy of a mirrored one; as `remove_tool`."""
-        self._local.resources.remove(uri)
-
-    def remove_template(self, uri_template: str) -> None:
-        """Remove a local template, or a copy of a mirrored one; as `remove_tool`."""
-        self._local.templates.remove(uri_template)
 
     def add_middleware(self, middleware: "Middleware") -> None:
         """Put one more function around every request, within those that are there (`server.middleware`)."""
@@ -467,19 +375,6 @@ def _is_within(loop: asyncio.AbstractEventLoop) -> bool:
         return asyncio.get_running_loop() is loop
     except RuntimeError:
         return False
-
-
-def _decorate(name_or_fn: Any, said: dict[str, Any], make: Callable[[Callable[..., Any]], Any]) -> Any:
-    """What a decorator gives back in each of its forms."""
-    if isinstance(name_or_fn, str):
-        if said.get("name") is not None:
-            raise TypeError("A component has one name: give it once.")
-        said["name"] = name_or_fn
-    elif callable(name_or_fn):
-        return make(name_or_fn)
-    elif name_or_fn is not None:
-        raise TypeError(f"A function or a name is expected here, and {name_or_fn!r} is neither.")
-    return make
 
 
 def _one(there: dict[str, _T], key: str, what: str) -> _T:
