@@ -119,7 +119,7 @@ def test_a_program_with_a_proxy_of_a_script(tmp_path: Path) -> None:
 
     async def script() -> None:
         async with Client(proxy) as client:
-            assert client.initialize_result.serverInfo.name == "MyProxy"
+            assert client.initialize_result.server_info.name == "MyProxy"
             await check_weather(client)
 
     play(script())
@@ -127,7 +127,7 @@ def test_a_program_with_a_proxy_of_a_script(tmp_path: Path) -> None:
 
 @every_mode
 @pytest.mark.parametrize("how", ["ProxyClient", "Client", "path", "text", "transport", "create_proxy"])
-def test_what_a_proxy_can_be_made_of(how: str, mode: str, back: Path) -> None:
+def test_what_a_proxy_can_be_made_of(how: str, mode: Any, back: Path) -> None:
     """Quick Start: a transport or whatever one is inferred from works as well, and a plain client."""
     made: dict[str, Any] = {
         "ProxyClient": lambda: FastMCP.as_proxy(ProxyClient(back), name="MyProxy"),
@@ -141,7 +141,7 @@ def test_what_a_proxy_can_be_made_of(how: str, mode: str, back: Path) -> None:
     async def script() -> None:
         proxy = made[how]()
         assert isinstance(proxy, FastMCPProxy) and isinstance(proxy, FastMCP) and proxy.name == "MyProxy"
-        async with Client(proxy, mode=mode) as client:  # type: ignore[arg-type]
+        async with Client(proxy, mode=mode) as client:
             await check_weather(client)
 
     play(script())
@@ -340,11 +340,11 @@ def test_a_configuration_of_many_servers(mode: Any, how: str, back: Path) -> Non
 
 def test_a_configuration_mixes_transports(back: Path, tmp_path: Path) -> None:
     async def script(url: str) -> None:
-        servers = {
+        servers: dict[str, Any] = {
             "far": RemoteMCPServer(url=url),
             "near": StdioMCPServer(command=sys.executable, args=[str(back)]),
         }
-        async with Client(FastMCP.as_proxy(MCPConfig(mcpServers={**servers}))) as client:
+        async with Client(FastMCP.as_proxy(MCPConfig(mcpServers=servers))) as client:
             for name in servers:
                 called = await client.call_tool(f"{name}_get_forecast", {"city": "Rome"})
                 assert text_of(called.content[0]) == "Sun in Rome."

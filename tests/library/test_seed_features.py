@@ -35,7 +35,7 @@ ASK = {
 
 @every_proxy
 @every_mode
-def test_roots(made: str, mode: str) -> None:
+def test_roots(made: str, mode: Any) -> None:
     async def script() -> None:
         user = User()
         async with user.client(PROXIES[made](features()), mode) as client:
@@ -47,7 +47,7 @@ def test_roots(made: str, mode: str) -> None:
 
 @every_proxy
 @every_mode
-def test_sampling(made: str, mode: str) -> None:
+def test_sampling(made: str, mode: Any) -> None:
     async def script() -> None:
         user = User()
         async with user.client(PROXIES[made](features()), mode) as client:
@@ -59,7 +59,7 @@ def test_sampling(made: str, mode: str) -> None:
 
 @every_proxy
 @every_mode
-def test_elicitation(made: str, mode: str) -> None:
+def test_elicitation(made: str, mode: Any) -> None:
     async def script() -> None:
         user = User()
         async with user.client(PROXIES[made](features()), mode) as client:
@@ -71,7 +71,7 @@ def test_elicitation(made: str, mode: str) -> None:
 
 @every_mode
 @pytest.mark.parametrize("action", ["decline", "cancel"])
-def test_an_elicitation_that_is_not_accepted(mode: str, action: Any) -> None:
+def test_an_elicitation_that_is_not_accepted(mode: Any, action: Any) -> None:
     async def refuse(*_: Any) -> Any:
         return ElicitResult(action=action)
 
@@ -85,7 +85,7 @@ def test_an_elicitation_that_is_not_accepted(mode: str, action: Any) -> None:
 
 @every_proxy
 @every_mode
-def test_logging(made: str, mode: str) -> None:
+def test_logging(made: str, mode: Any) -> None:
     async def script() -> None:
         user = User()
         async with user.client(PROXIES[made](features()), mode) as client:
@@ -97,7 +97,7 @@ def test_logging(made: str, mode: str) -> None:
 
 @every_proxy
 @every_mode
-def test_progress(made: str, mode: str) -> None:
+def test_progress(made: str, mode: Any) -> None:
     async def script() -> None:
         user = User()
         async with user.client(PROXIES[made](features()), mode) as client:
@@ -109,7 +109,7 @@ def test_progress(made: str, mode: str) -> None:
 
 @every_mode
 @pytest.mark.parametrize(("tool", "handler"), [("roots", "roots"), ("sample", "sampling"), ("elicit", "elicitation")])
-def test_what_the_client_in_front_can_t_the_back_is_told(mode: str, tool: str, handler: str) -> None:
+def test_what_the_client_in_front_can_t_the_back_is_told(mode: Any, tool: str, handler: str) -> None:
     async def script() -> None:
         without = {"roots" if handler == "roots" else f"{handler}_handler": None}
         async with User().client(FastMCP.as_proxy(features()), mode, **without) as client:
@@ -138,7 +138,7 @@ def told(log: Path, era: str) -> dict[str, Any]:
 @every_mode
 @every_era
 @pytest.mark.parametrize("off", [None, *HANDLERS])
-def test_none_switches_one_off(mode: str, era: str, off: str | None, tmp_path: Path) -> None:
+def test_none_switches_one_off(mode: Any, era: str, off: str | None, tmp_path: Path) -> None:
     """And leaves the others as they are."""
 
     async def script() -> None:
@@ -162,7 +162,7 @@ def test_none_switches_one_off(mode: str, era: str, off: str | None, tmp_path: P
 
 
 @every_mode
-def test_all_switched_off(mode: str) -> None:
+def test_all_switched_off(mode: Any) -> None:
     async def script() -> None:
         user = User()
         proxy = FastMCP.as_proxy(ProxyClient(features(), **dict.fromkeys(HANDLERS)))
@@ -181,7 +181,7 @@ def test_all_switched_off(mode: str) -> None:
 
 
 @every_mode
-def test_functions_answer_in_the_clients_stead(mode: str) -> None:
+def test_functions_answer_in_the_clients_stead(mode: Any) -> None:
     """Even where the client in front can do nothing."""
     notes: list[Any] = []
 
@@ -203,7 +203,7 @@ def test_functions_answer_in_the_clients_stead(mode: str) -> None:
     async def script() -> None:
         own: Any = {"roots": roots, "sampling_handler": sample, "elicitation_handler": elicit}
         proxy = FastMCP.as_proxy(ProxyClient(features(), **own, log_handler=log, progress_handler=progress))
-        async with Client(proxy, mode=mode) as client:  # type: ignore[arg-type]
+        async with Client(proxy, mode=mode) as client:
             assert (await client.call_tool("roots")).data == ["file:///of/the/proxy"]
             assert (await client.call_tool("sample")).data == "the proxy, of How many?"
             assert (await client.call_tool("elicit")).data == "accept the proxy, of Your name?"
@@ -215,7 +215,7 @@ def test_functions_answer_in_the_clients_stead(mode: str) -> None:
 
 
 @every_mode
-def test_functions_do_something_and_forward_after_all(mode: str) -> None:
+def test_functions_do_something_and_forward_after_all(mode: Any) -> None:
     """A modern client makes its call again with the answers; the function then runs again, and is answered at once."""
     notes: list[str] = []
 
