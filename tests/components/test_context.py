@@ -18,6 +18,7 @@ from isthmus.components.resources import Resource
 from isthmus.components.templates import ResourceTemplate
 from isthmus.components.tools import Tool
 from tests.components.ways import WAYS, every_way, meet, play, text
+from tests.limits_watch import watched
 
 modern_ways = pytest.mark.parametrize("way", [way for way in WAYS if way.endswith("modern")])
 
@@ -348,6 +349,22 @@ def test_words_after_an_answer_go_to_the_request_that_brought_it(way: str) -> No
         assert told == [1] and asked.heard[-1][2]["msg"] == "on"
 
     play(script())
+
+
+def test_no_wait_on_a_client_is_without_a_limit() -> None:
+    async def ask(ctx: Context) -> str:
+        await ctx.info("asking")
+        return (await ctx.elicit("Which?", ["red"])).action
+
+    async def script() -> None:
+        for way in WAYS:
+            local = LocalServer("local")
+            local.add(Tool.from_function(ask))
+            async with asyncio.timeout(20), meet(local, way, **Asked({"value": "red"}).handlers()) as client:
+                assert text(await client.call_tool("ask", {})) == "accept"
+
+    watch = watched(script)
+    assert "Turns._until_asked" in watch.seen and "Turns.ask" in watch.seen and not watch.unlimited
 
 
 # -- calls that wait for answers --------------------------------------------------------------------------------------

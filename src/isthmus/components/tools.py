@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Collection
-from typing import Any, ClassVar, Self, TypedDict, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, cast
 
 import pydantic_core
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
@@ -27,6 +27,9 @@ from isthmus.components.functions import (
     schema_of,
 )
 from isthmus.exceptions import ToolError
+
+if TYPE_CHECKING:
+    from isthmus.components.transform import ToolChanges, TransformedTool
 
 Serializer = Callable[[Any], str]
 _WRAPPED = "x-fastmcp-wrap-result"
@@ -102,7 +105,7 @@ class Tool(Component):
         return FunctionTool.from_function(fn, name, title, description, tags, **fields)
 
     @classmethod
-    def from_tool(cls, tool: "Tool", **changes: Any) -> "Tool":
+    def from_tool(cls, tool: "Tool", **changes: "Unpack[ToolChanges]") -> "TransformedTool":
         """Another tool that runs this one; see `transform.TransformedTool.from_tool`."""
         from isthmus.components.transform import TransformedTool
 

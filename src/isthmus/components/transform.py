@@ -72,7 +72,7 @@ class TransformedTool(Tool):
     transform_args: dict[str, ArgTransform] = Field(default_factory=dict, exclude=True)
 
     @classmethod
-    def from_tool(cls, tool: Tool, **changes: Unpack[ToolChanges]) -> "Tool":  # type: ignore[override]
+    def from_tool(cls, tool: Tool, **changes: Unpack[ToolChanges]) -> "TransformedTool":
         """A tool that runs another one.
 
         Args:
