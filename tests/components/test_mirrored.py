@@ -296,6 +296,9 @@ def test_what_can_be_no_other_argument() -> None:
     for why, arguments in refused:
         with pytest.raises(ValueError, match=why):
             Tool.from_tool(tool, transform_args=arguments)
+    unknown: Any = {"transform_fn": greet}
+    with pytest.raises(TypeError, match="transform_fn="):
+        Tool.from_tool(tool, **unknown)
     for why, wrong in (
         ("either", {"default": 1, "default_factory": int}),
         ("hidden", {"default_factory": int}),

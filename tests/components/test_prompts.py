@@ -97,3 +97,9 @@ def test_one_message_is_enough() -> None:
             await prompt.render()
 
     play(script())
+
+
+def test_a_keyword_that_there_is_not_is_refused() -> None:
+    wrong: Any = {"titel": "Wrong"}
+    with pytest.raises(TypeError, match="titel="):
+        Prompt.from_function(talk, **wrong)

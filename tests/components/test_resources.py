@@ -197,3 +197,9 @@ def test_a_function_may_give_a_resource() -> None:
         assert (await made.read(), str(made.uri)) == ("b", "a://b")
 
     play(script())
+
+
+def test_a_keyword_that_there_is_not_is_refused() -> None:
+    wrong: Any = {"titel": "Wrong"}
+    with pytest.raises(TypeError, match="titel="):
+        Resource.from_function(fail, "a://b", **wrong)

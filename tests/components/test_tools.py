@@ -277,3 +277,9 @@ def test_a_wrapped_function_keeps_its_signature() -> None:
         return add(*args, **kwargs)
 
     assert run(Tool.from_function(wrapped), a=1).structured_content == {"result": 3}
+
+
+def test_a_keyword_that_there_is_not_is_refused() -> None:
+    wrong: Any = {"titel": "Wrong"}
+    with pytest.raises(TypeError, match="titel="):
+        Tool.from_function(add, **wrong)

@@ -1,7 +1,7 @@
 """Functions of users: what their signatures say, and how they are called."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -48,6 +48,19 @@ def refuse_variadic(fn: Function, what: str, *, keywords: bool = False) -> None:
         raise ValueError(f"Functions with *args can't be {what}: name the arguments one by one.")
     if inspect.Parameter.VAR_KEYWORD in kinds and not keywords:
         raise ValueError(f"Functions with **kwargs can't be {what}: name the arguments one by one.")
+
+
+def refuse_unknown(given: Mapping[str, object], known: type) -> None:
+    """Refuse keywords that a `TypedDict` of keywords does not have, as Python does with those of a signature.
+
+    Raises:
+        TypeError: there is one.
+    """
+    names = get_type_hints(known)
+    if unknown := sorted(given.keys() - names.keys()):
+        raise TypeError(
+            f"There is no {unknown[0]}= here; there are {', '.join(sorted(names))} beside the arguments named."
+        )
 
 
 def hints_of(fn: Function) -> dict[str, Any]:

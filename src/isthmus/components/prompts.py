@@ -22,6 +22,7 @@ from isthmus.components.functions import (
     context_parameter,
     hints_of,
     name_of,
+    refuse_unknown,
     refuse_variadic,
     schema_of,
 )
@@ -125,6 +126,7 @@ class FunctionPrompt(Prompt):
         Raises:
             ValueError: the function takes any number of arguments, or is a nameless lambda.
         """
+        refuse_unknown(fields, PromptFields)
         refuse_variadic(fn, "prompts")
         called = callable_of(fn)
         enabled = fields.get("enabled")

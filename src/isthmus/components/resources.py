@@ -21,6 +21,7 @@ from isthmus.components.functions import (
     call,
     callable_of,
     name_of,
+    refuse_unknown,
 )
 from isthmus.exceptions import ResourceError
 
@@ -307,6 +308,7 @@ async def content_of(given: Any) -> str | bytes:
 def fields_of(
     fn: Function, name: str | None, title: str | None, description: str | None, fields: ResourceFields
 ) -> dict[str, Any]:
+    refuse_unknown(fields, ResourceFields)
     enabled = fields.get("enabled")
     return {
         "name": name_of(fn, name),

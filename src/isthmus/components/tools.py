@@ -23,6 +23,7 @@ from isthmus.components.functions import (
     context_parameter,
     hints_of,
     name_of,
+    refuse_unknown,
     refuse_variadic,
     schema_of,
 )
@@ -172,6 +173,7 @@ class FunctionTool(Tool):
             ValueError: the function takes any number of arguments, is a nameless lambda, an excluded argument has no
                 default, or the output schema is not of an object.
         """
+        refuse_unknown(fields, ToolFields)
         refuse_variadic(fn, "tools")
         excluded = _check_excluded(fn, fields.get("exclude_args") or [])
         called = callable_of(fn)

@@ -9,7 +9,7 @@ from pydantic import Field
 from typing_extensions import Unpack
 
 from isthmus.components.component import Kind, NotSet, NotSetT
-from isthmus.components.functions import adapter_of
+from isthmus.components.functions import adapter_of, refuse_unknown
 from isthmus.components.tools import ProxyTool, Serializer, Tool, ToolResult
 
 
@@ -81,8 +81,10 @@ class TransformedTool(Tool):
                 `enabled`, and in `transform_args` by the argument's name what is changed of it.
 
         Raises:
+            TypeError: there is no such change; what FastMCP calls `transform_fn` is none here.
             ValueError: there is no such argument, two get one name, or a hidden one needs a value.
         """
+        refuse_unknown(changes, ToolChanges)
         arguments = changes.pop("transform_args", None) or {}
         properties = tool.parameters.get("properties", {})
         if unknown := sorted(set(arguments) - set(properties)):
