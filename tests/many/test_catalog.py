@@ -1,11 +1,13 @@
 """How long lists are kept and for whom: `ttlMs`, `cacheScope`, the configured `ttl`, and `list_changed`."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from isthmus.many.catalog import may_make
 from tests.engine.clients import LegacyClient, ModernClient, run, until
 from tests.many.servers import MISSING, OWN_TOOLS, Known, heard, many, prefixed, shown, spec
 
@@ -286,3 +288,27 @@ def test_the_lists_of_a_session_go_with_it(tmp_path: Path) -> None:
             assert not made.catalog._shelves._values and not made.catalog._wholes._values
 
     run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("template", "uri", "may"),
+    [
+        ("note://by/{name}", "note://by/me", True),
+        ("note://by/{name}", "note://by/", True),
+        ("note://by/{name}", "note://at/me", False),
+        ("note://by/{name}/x", "note://by/x/x/x", True),
+        ("ab{x}ba", "aba", False),
+        ("{x}ab{y}ab", "ab", False),
+        ("{x}ab{y}ab", "abab", True),
+        ("note://here", "note://here", False),
+        ("n://{a}{b}", "n://1\n2", True),
+    ],
+)
+def test_a_template_makes_what_has_its_literal_parts_in_their_order(template: str, uri: str, may: bool) -> None:
+    assert may_make(template, uri) is may
+
+
+def test_no_template_makes_anybody_wait() -> None:
+    began = time.process_time()
+    assert not may_make("x://" + "{v}a" * 5 + "b", "x://" + "a" * 140)
+    assert time.process_time() - began < 0.5

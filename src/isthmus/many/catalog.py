@@ -320,9 +320,21 @@ class Catalog:
 
 
 def may_make(template: str, uri: str) -> bool:
-    """Whether expanding a URI template (RFC 6570) can give a URI, as far as its literal parts tell."""
-    literals = [re.escape(part) for part in _EXPRESSION.split(template)]
-    return len(literals) > 1 and re.fullmatch(".*".join(literals), uri, re.DOTALL) is not None
+    """Whether expanding a URI template (RFC 6570) can give a URI, as far as its literal parts tell.
+
+    Each part is looked for where the one before ends: no later place would leave more room. A regular expression would
+    try them all, and both texts are those of strangers.
+    """
+    first, *middle = _EXPRESSION.split(template)
+    if not middle or not uri.startswith(first):
+        return False
+    last, at = middle.pop(), len(first)
+    for part in middle:
+        found = uri.find(part, at)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return uri.endswith(last) and len(uri) - len(last) >= at
 
 
 async def _all_pages(member: "Member", method: str, asker: Asker, now: Callable[[], float]) -> Shelf:
