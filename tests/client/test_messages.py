@@ -9,6 +9,7 @@ from mcp import types
 
 from isthmus import Client
 from isthmus.client.connection import Mode
+from isthmus.client.elicitation import create_elicitation_callback
 from isthmus.client.messages import MessageHandler, Question
 from isthmus.exceptions import McpError
 from tests.client.backs import BACKS, EVERYTHING_MEMORY, EVERYTHING_STDIO, MODES, SDK1_STDIO, Back, opened
@@ -191,3 +192,15 @@ def test_a_question_to_open_a_url(mode: Mode) -> None:
 
     with opened(EVERYTHING_MEMORY) as target:
         asyncio.run(use(target))
+
+
+def test_consent_to_a_url_has_no_content() -> None:
+    async def elicit(message: str, response_type: Any, params: Any, context: Any) -> Any:
+        return {"answer": "Ada"}
+
+    ask = create_elicitation_callback(elicit)
+    url = types.ElicitRequestURLParams(message="x", url="https://example.com", elicitation_id="1")
+    form = types.ElicitRequestFormParams(message="x", requested_schema={"type": "object", "properties": {}})
+    context: Any = None
+    assert asyncio.run(ask(context, url)) == types.ElicitResult(action="accept", content=None)
+    assert asyncio.run(ask(context, form)) == types.ElicitResult(action="accept", content={"answer": "Ada"})

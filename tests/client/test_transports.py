@@ -11,12 +11,15 @@ from typing import Any
 import httpx2
 import pytest
 from mcp.server.mcpserver import MCPServer
+from mcp.shared.message import ClientMessageMetadata, SessionMessage
+from mcp.types import JSONRPCRequest
 from pydantic import AnyUrl
 
 from isthmus import Client
 from isthmus.client import transports
 from isthmus.client.auth import BearerAuth, OAuth
 from isthmus.client.connection import Mode
+from isthmus.client.foreign import _stamped
 from isthmus.client.transports import (
     FastMCPTransport,
     MCPConfigTransport,
@@ -323,3 +326,12 @@ def test_nothing_heavy_is_loaded_to_hold_a_client() -> None:
 def test_names_of_the_module() -> None:
     for name in transports.__all__:
         assert hasattr(transports, name)
+
+
+def test_messages_of_a_session_say_its_revision() -> None:
+    """2025-11-25 basic/transports, Protocol Version Header: a client MUST send it on all requests after initialize."""
+    request = SessionMessage(JSONRPCRequest(jsonrpc="2.0", id=1, method="tools/list"))
+    stamped = _stamped(request, ["2025-11-25"]).metadata
+    assert isinstance(stamped, ClientMessageMetadata)
+    assert stamped.headers == {"mcp-protocol-version": "2025-11-25"}
+    assert _stamped(request, []).metadata is None
