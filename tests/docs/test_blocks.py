@@ -10,7 +10,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import pytest
 
@@ -23,7 +23,8 @@ BLOCKS: Final = [block for page in PAGES for block in blocks(page)]
 SHELL: Final = ("sh", "bash", "shell", "console")
 
 ELSEWHERE: Final = {
-    "README.md": "tests/docs/test_readme.py::test_4_from_python and ::test_5_mounted_in_a_fastapi_application",
+    "README.md": "tests/docs/test_readme.py::test_4_from_python and ::test_5_mounted_in_a_fastapi_application and "
+    "::test_the_library",
     "docs/howto/protect-an-endpoint.md": "tests/api/test_protect.py::test_the_page_s_examples",
     "docs/howto/write-a-transport.md": "tests/contract/test_howto.py::test_the_example",
 }
@@ -66,12 +67,18 @@ def test_all_languages_are_looked_after() -> None:
     assert not strange, f"Say in which language these are, or put their pages into PICTURES: {strange}"
 
 
+def is_call(node: ast.stmt) -> TypeGuard[Any]:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+
+
 PYTHON: Final = sorted({block.page for block in BLOCKS if block.language == "python"} - set(ELSEWHERE))
 
 
 @pytest.mark.parametrize("page", PYTHON)
-def test_python_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of a page in one go; a proxy's `run` is noted instead of serving for ever."""
+def test_python_runs(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of a page in one go. Its `print(…)  # …` print what is said there; `run` is noted, instead of serving."""
     (tmp_path / "server.py").write_text(SERVER, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
@@ -81,7 +88,12 @@ def test_python_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     code = [block for block in BLOCKS if block.page == page and block.language == "python"]
     for block in code:
         exec(compile(block.text, block.place, "exec"), names)
-    assert len(ran) == sum(len(re.findall(r"\)\.run\(", block.text)) for block in code)
+    text = "".join(block.text for block in code)
+    calls = [ast.unparse(node.value.func) for node in ast.parse(text).body if is_call(node)]
+    assert len(ran) == len([call for call in calls if call.endswith(".run") and call != "asyncio.run"])
+    printed = iter(capsys.readouterr().out.splitlines())
+    for said in re.findall(r"^ *print\(.*\)  # (.*)$", text, re.MULTILINE):
+        assert any(line == said or (said.endswith("…") and line.startswith(said[:-1])) for line in printed), said
 
 
 @pytest.mark.parametrize("why", [*ELSEWHERE.values(), *PICTURES.values()])

@@ -25,7 +25,7 @@ from mcp.types import ElicitRequestParams, ElicitResult, ErrorData
 from isthmus.transports.http_front.serve import bind
 from tests.conformance.client import text_of
 from tests.conformance.processes import ENDS_WITHIN, ROOT, free_port, listening, wait_for_port
-from tests.docs.pages import use
+from tests.docs.pages import blocks_in, use
 from tests.fronts.shells import run
 from tests.interop.peers import NODE, NPM_EVERYTHING
 
@@ -206,6 +206,15 @@ def test_5_mounted_in_a_fastapi_application(mode: Mode, tmp_path: Path) -> None:
 
     run(scenario)
     assert not _processes(str(server))
+
+
+def test_the_library(tmp_path: Path) -> None:
+    (tmp_path / "server.py").symlink_to(SERVER)
+    program = blocks_in((ROOT / "README.md").read_text(encoding="utf-8").split("## From Python\n", 1)[1])
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=30
+    )
+    assert done.stdout == "1.5\n"
 
 
 def _processes(argument: str) -> list[str]:

@@ -361,7 +361,7 @@ class FastMCP(Holding, Served):
         for many in tuple(self._serving):
             if _is_within(many.loop):  # what is asked next has to find it so
                 self._update(many)
-            else:
+            elif not many.loop.is_closed():
                 many.loop.call_soon_threadsafe(self._update, many)
 
     def _update(self, many: "Many") -> None:
