@@ -2,7 +2,6 @@
 of that page."""
 
 import asyncio
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +19,8 @@ from isthmus.client.transports import (
 )
 from isthmus.mcp_config import RemoteMCPServer, StdioMCPServer
 from tests.conformance.processes import listening
-from tests.library.ways import User, every_mode, play
-from tests.many.servers import SCRIPT, heard
+from tests.library.ways import User, every_mode, pid_of, play, small, text_of
+from tests.many.servers import heard
 
 OFFICIAL = """
 from mcp.server.mcpserver import MCPServer
@@ -75,11 +74,6 @@ if __name__ == "__main__":
 """
 
 
-def command(era: str, log: Path) -> list[str]:
-    """A back whose `echo` says which process it is."""
-    return [sys.executable, "-I", "-S", SCRIPT, era, "back", str(log)]
-
-
 def script_of(path: Path, program: str, **put: Any) -> Path:
     for word, value in put.items():
         program = program.replace(word.upper(), value if word == "transport" else repr(value))
@@ -91,11 +85,6 @@ def script_of(path: Path, program: str, **put: Any) -> Path:
 def back(tmp_path: Path) -> Path:
     """A server of the older revisions, on stdio, which starts fast: a fresh session is a process of its own."""
     return script_of(tmp_path / "backend_server.py", SMALL)
-
-
-def text_of(content: Any) -> str:
-    assert content.type == "text"
-    return str(content.text)
 
 
 async def check_weather(client: Client[Any], prefix: str = "", authority: str = "") -> None:
@@ -150,19 +139,13 @@ def test_what_a_proxy_can_be_made_of(how: str, mode: Any, back: Path) -> None:
 # -- sessions ---------------------------------------------------------------------------------------------------------
 
 
-async def pid_of(client: Client[Any]) -> int:
-    """The process that a call came to."""
-    called = await client.call_tool("echo")
-    return int(json.loads(text_of(called.content[0]))["pid"])
-
-
 @every_mode
 def test_fresh_sessions(mode: Any, tmp_path: Path) -> None:
     """A disconnected client: each request has a session of its own; nothing is shared by clients or calls."""
     log = tmp_path / "log"
 
     async def script() -> None:
-        client: Client[Any] = ProxyClient(command("legacy", log))
+        client: Client[Any] = ProxyClient(small("legacy", log))
         assert not client.is_connected()
         proxy = FastMCP.as_proxy(client)
         async with Client(proxy, mode=mode) as first, Client(proxy, mode=mode) as second:
@@ -180,7 +163,7 @@ def test_a_connected_client_lends_its_session(mode: Any, tmp_path: Path) -> None
     log = tmp_path / "log"
 
     async def script() -> None:
-        async with Client(command("legacy", log)) as connected:
+        async with Client(small("legacy", log)) as connected:
             proxy = FastMCP.as_proxy(connected)
             met = []
             for _ in range(2):
@@ -197,7 +180,7 @@ def test_a_connected_client_lends_its_session(mode: Any, tmp_path: Path) -> None
 @every_mode
 def test_keep_alive_is_a_session_for_each_client(mode: Any, tmp_path: Path) -> None:
     """What a stateful server needs; FastMCP shares the process by default, and between clients."""
-    program, *arguments = command("legacy", tmp_path / "log")
+    program, *arguments = small("legacy", tmp_path / "log")
 
     async def script() -> None:
         proxy = FastMCP.as_proxy(StdioTransport(program, arguments, keep_alive=True))
@@ -354,17 +337,23 @@ def test_a_configuration_mixes_transports(back: Path, tmp_path: Path) -> None:
 
 
 @every_mode
-def test_a_configurations_servers_ask_the_client(mode: Any) -> None:
-    """Advanced features pass through a proxy of many."""
-    source = "from tests.library.ways import features; features().run()"
-    each = {"command": sys.executable, "args": ["-c", source], "env": {"PYTHONPATH": str(Path.cwd())}}
+def test_a_configurations_servers_ask_the_client(mode: Any, tmp_path: Path) -> None:
+    """Advanced features pass through a proxy of many, of both eras."""
+    program, *legacy = small("legacy", tmp_path / "log")
+    _, *modern = small("modern", tmp_path / "log")
+    servers = {"one": {"command": program, "args": legacy}, "two": {"command": program, "args": modern}}
+    asked: list[str] = []
+
+    async def elicit(message: str, *_: Any) -> Any:
+        asked.append(message)
+        return {}
 
     async def script() -> None:
-        user = User()
-        async with user.client(FastMCP.as_proxy({"mcpServers": {"one": each, "two": each}}), mode) as client:
-            for name in ("one", "two"):
-                assert (await client.call_tool(f"{name}_elicit")).data == "accept Alice"
-                assert (await client.call_tool(f"{name}_roots")).data == ["file:///home/user"]
-        assert user.asked == ["elicit Your name?", "roots"] * 2
+        proxy = FastMCP.as_proxy({"mcpServers": servers})
+        async with Client(proxy, mode=mode, elicitation_handler=elicit) as client:
+            for name in servers:
+                called = await client.call_tool(f"{name}_ask")
+                assert '"accept"' in text_of(called.content[0])
+        assert asked == ["back asks"] * 2
 
     play(script())

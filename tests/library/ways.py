@@ -3,13 +3,17 @@
 import asyncio
 import json
 import sys
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import uvicorn
 
 from isthmus import Client, Context, FastMCP
+from isthmus.transports.http_front.serve import bind
+from tests.many.servers import SCRIPT
 
 MODES: Final = ("legacy", "modern")
 every_mode = pytest.mark.parametrize("mode", MODES)
@@ -40,6 +44,40 @@ def heard(log: Path, method: str | None = None) -> list[tuple[int, Any]]:
     lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     said = [(pid, json.loads(line)) for pid, line in lines]
     return [(pid, each) for pid, each in said if method in (None, each.get("method"))]
+
+
+def small(era: str, log: Path) -> list[str]:
+    """A back whose `echo` says which process it is (`tests/many/back.py`)."""
+    return [sys.executable, "-I", "-S", SCRIPT, era, "back", str(log)]
+
+
+async def pid_of(client: Client[Any]) -> int:
+    """The process that a call of `small` came to."""
+    called = await client.call_tool("echo")
+    return int(json.loads(text_of(called.content[0]))["pid"])
+
+
+def text_of(content: Any) -> str:
+    """The text of a block."""
+    assert content.type == "text"
+    return str(content.text)
+
+
+@asynccontextmanager
+async def over_http(server: FastMCP, **more: Any) -> AsyncIterator[str]:
+    """A server over HTTP, on this loop; its URL."""
+    with bind("127.0.0.1", 0) as bound:
+        port = bound.getsockname()[1]
+        served = uvicorn.Server(uvicorn.Config(server.http_app(**more), log_level="warning", lifespan="on"))
+        serving = asyncio.ensure_future(served.serve([bound]))
+        try:
+            async with asyncio.timeout(10):
+                while not served.started:  # noqa: ASYNC110 uvicorn has no event for it
+                    await asyncio.sleep(0.01)
+            yield f"http://127.0.0.1:{port}/mcp"
+        finally:
+            served.should_exit = True
+            await serving
 
 
 def features(name: str = "back") -> FastMCP:
