@@ -192,7 +192,8 @@ class AskingSession:
         """Heed a notification of the client; a modern back has to be told nothing."""
         if envelope.method == CANCELLED:
             raw = edits.param(envelope, "requestId")
-            call = self._calls.get(identify(raw) or 0) if raw is not None else None
+            key = identify(raw) if raw is not None else None
+            call = self._calls.get(key) if key is not None else None
             if call is not None and call.move(Event.LEFT) is Do.CANCEL and call.task is not None:
                 call.task.cancel()
         elif envelope.method == INITIALIZED:

@@ -35,11 +35,12 @@ _OUTLIVE: Final = frozenset(
 
 
 class _Running:
-    """A request that is under way: in which session and under which id, once it has one."""
+    """A request that is under way: in which session and under which id, once it has one; `front` is the client's id."""
 
     def __init__(self) -> None:
         self.opened: Opened | None = None
         self.id = 0
+        self.front = b"null"
         self.is_cancelled = False
         self.task = asyncio.current_task()
 
@@ -47,13 +48,16 @@ class _Running:
 class _LeasedPort:
     """The way back to one request that runs in a leased session (`types.Port`).
 
-    Questions get an id that is unique among the client's sessions, and progress the client's own token.
+    Questions get an id that is unique among the client's sessions, and progress the client's own token: that of this
+    request, which the back was told as `running.id`, and not that of one before it which the back still goes on about.
     """
 
-    def __init__(self, owner: "LeasingSession", port: Port, opened: Opened, id: bytes, token: Raw | None) -> None:
+    def __init__(
+        self, owner: "LeasingSession", port: Port, opened: Opened, running: "_Running", token: Raw | None
+    ) -> None:
         self._owner = owner
         self._port = port
-        self._id = id
+        self._running = running
         self._opened = opened
         self._token = token
         self._asked: dict[int | str, int] = {}
@@ -74,14 +78,16 @@ class _LeasedPort:
             self._owner.questions.forget(asked)
             edits.set_param(envelope, "requestId", str(asked).encode())
             message = one_line(close_object(envelope.members))
-        elif envelope.method == PROGRESS and self._token is not None:
+        elif envelope.method == PROGRESS:
+            if self._token is None or edits.token_of(envelope) != self._running.id:
+                return
             edits.set_param(envelope, PROGRESS_KEY, bytes(self._token))
             message = one_line(close_object(envelope.members))
         self._port.notify(message)
 
     def answer(self, message: bytes, status: int) -> None:
         self._owner.forget(self._asked.values())
-        self._port.answer(one_line(edits.with_id(parse_own(message), self._id)), status)
+        self._port.answer(one_line(edits.with_id(parse_own(message), self._running.front)), status)
 
     def stream(self, is_chosen: bool = True) -> None:
         self._port.stream(is_chosen)
@@ -157,7 +163,8 @@ class LeasingSession:
         """Take a notification of the client to where it belongs."""
         if envelope.method == CANCELLED:
             raw = edits.param(envelope, "requestId")
-            running = self._running.get(identify(raw) or 0) if raw is not None else None
+            key = identify(raw) if raw is not None else None
+            running = self._running.get(key) if key is not None else None
             if running is not None and running.opened is not None:
                 edits.set_param(envelope, "requestId", str(running.id).encode())
                 await running.opened.session.notify(envelope)
@@ -243,13 +250,13 @@ class LeasingSession:
         else:
             await opened.set_level(self._level)
         id = opened.mint()
-        front, token = envelope.id or b"null", _token(envelope)
-        running.opened, running.id = opened, id
+        token = _token(envelope)
+        running.opened, running.id, running.front = opened, id, envelope.id or b"null"
         envelope.members["id"] = Raw(str(id).encode())
         envelope.id, envelope.key = str(id).encode(), id
         if token is not None:
             edits.set_progress_token(envelope, id)
-        answering = _LeasedPort(self, port, opened, front, token)
+        answering = _LeasedPort(self, port, opened, running, token)
         is_whole = self._pool.isolation == "request" and row_of(envelope.method).listed is not None
         if is_whole and edits.param(envelope, "cursor") is None:
             answering.answer(await opened.list_all(envelope), 200)
@@ -268,8 +275,9 @@ class LeasingSession:
         return [lease.session for lease in (self._companion, self._fresh) if lease is not None]
 
     def _hear(self, envelope: Envelope) -> None:
-        """The companion says something that belongs to no request."""
-        self._strays.notify(one_line(close_object(envelope.members)))
+        """The companion says something that belongs to no request; progress belongs to one that is over."""
+        if envelope.method != PROGRESS:
+            self._strays.notify(one_line(close_object(envelope.members)))
 
 
 def _name(envelope: Envelope) -> str:

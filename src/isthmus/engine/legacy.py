@@ -13,7 +13,7 @@ from isthmus.engine.legacy_call import LegacyCall, OwnCall, Question
 from isthmus.errors import BackFault, BackUnavailable, Fault
 from isthmus.protocol import edits
 from isthmus.protocol.correlate import Correlator
-from isthmus.protocol.names import CANCELLED, INITIALIZED, PROGRESS, PROGRESS_KEY
+from isthmus.protocol.names import CANCELLED, INITIALIZED, MESSAGE, PROGRESS
 from isthmus.protocol.versions import ASSUMED
 from isthmus.transports.http_back import NotStreamable, SessionGone
 from isthmus.transports.session import BackSession
@@ -164,7 +164,7 @@ class LegacySession:
             each.extend(self._back.limits.call)
         if envelope.method.endswith("/list_changed"):
             self._back.changed(envelope.method.split("/")[1])
-        port = self._port_for(call, asks=False, is_change=_is_change(envelope.method))
+        port = self._port_for(call, envelope.method)
         port.notify(one_line(close_object(envelope.members)))
 
     def asked(self, envelope: Envelope, call: LegacyCall | None = None) -> None:
@@ -172,7 +172,7 @@ class LegacySession:
         there = self._there
         if there is None:
             return
-        port = self._port_for(call, asks=True)
+        port = self._port_for(call, envelope.method, asks=True)
         if envelope.method == "ping" and port is self._strays and not self._strays.is_open:
             self._back.tasks.start(self._tell(result_message(envelope.id or b"null", {})))
             return
@@ -406,22 +406,23 @@ class LegacySession:
         return question.port if is_open else self._strays
 
     def _call_of_token(self, envelope: Envelope) -> LegacyCall | None:
-        raw = edits.param(envelope, PROGRESS_KEY)
-        token = identify(raw) if raw is not None else None
+        token = edits.token_of(envelope)
         return next((call for call in self._calls.values() if call.token == token), None) if token is not None else None
 
-    def _port_for(self, call: LegacyCall | None, *, asks: bool, is_change: bool = False) -> Port:
+    def _port_for(self, call: LegacyCall | None, method: str, *, asks: bool = False) -> Port:
         """Where a message goes whose call the transport doesn't tell.
 
         A question goes on the stream of the latest request in which one may be asked: a client need not have any
-        other stream open. A log message goes there too when only one call can have caused it. The rest goes where
-        messages outside any call go.
+        other stream open. A log message goes there too when only one call can have caused it: lists and the like
+        have little to say beside one. The rest goes where messages outside any call go.
         """
         if call is not None:
             return call.port
-        if is_change or (not asks and self._strays.is_open):
+        if _is_change(method) or (not asks and self._strays.is_open):
             return self._strays
         able = [each for each in self._calls.values() if each.is_open and (each.row.may_ask or not asks)]
+        if len(able) > 1 and method == MESSAGE:
+            able = [each for each in able if each.row.may_ask]
         if able and (asks or len(able) == 1):
             return able[-1].port
         return self._strays

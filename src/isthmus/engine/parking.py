@@ -141,6 +141,8 @@ class Parked:
         """The id of the call in its session."""
         self.task: str | None = None
         """The back's task that the call is run as, where it takes no other."""
+        self.token = 0
+        """What the back was told as the progress token of the call."""
         self.principal = owner_of(request)
         self.digest = ""
         """What the request asks for, once it is parked; every retry must ask for the same."""
@@ -204,6 +206,7 @@ class Parked:
 
     def expire(self) -> None:
         """No retry came in time, or another call waits for the session and no retry came soon."""
+        self.lease.resume()  # it ends now, and need not be ended for anybody
         self._end(Event.EXPIRED)
 
     # -- the back's side (`types.Port`) -----------------------------------------------------------------------------
@@ -217,7 +220,7 @@ class Parked:
             self._asked(envelope)
         elif envelope.method == CANCELLED:
             self._withdrawn(envelope)
-        else:
+        elif envelope.method != PROGRESS or edits.token_of(envelope) == self.token:
             do = self._move(Event.SAID)
             if do is Do.PASS and self._visit is not None:
                 self._pass_on(envelope, self._visit)

@@ -29,11 +29,13 @@ class Passing:
         request: the client's request.
         client: the way back to the client.
         session: the session that the call runs in.
+        id: what the back was told as its progress token.
     """
 
-    __slots__ = ("_back", "_client", "_info", "_request", "_session")
+    __slots__ = ("_back", "_client", "_id", "_info", "_request", "_session")
 
-    def __init__(self, back: "Back", request: ModernRequest, client: Port, session: "LegacySession") -> None:
+    def __init__(self, back: "Back", request: ModernRequest, client: Port, session: "LegacySession", id: int) -> None:
+        self._id = id
         self._back = back
         self._request = request
         self._client = client
@@ -50,7 +52,7 @@ class Passing:
             return
         if envelope.method == PROGRESS:
             token = self._request.meta.get(PROGRESS_KEY)
-            if token is None:
+            if token is None or edits.token_of(envelope) != self._id:  # late, of a call that was given up
                 return
             edits.set_param(envelope, PROGRESS_KEY, bytes(token))
         self._client.notify(one_line(close_object(envelope.members)))

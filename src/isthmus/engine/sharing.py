@@ -146,7 +146,9 @@ class Opened:
             return False
         if self._task_tools is None:
             answer = parse_own(await self.list_all(parse_own(request_message(b"0", "tools/list", {}))))
-            result = open_object(answer.members["result"]) if "result" in answer.members else None
+            if "result" not in answer.members:
+                return False
+            result = open_object(answer.members["result"])
             items = edits.items_of(result["tools"]) if result is not None and "tools" in result else []
             self._task_tools = frozenset(filter(None, map(_required_task, items)))
         return tool in self._task_tools

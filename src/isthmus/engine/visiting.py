@@ -147,13 +147,14 @@ class Visiting:
         """Call the back where the client is asked nothing."""
         opened = lease.session
         try:
-            envelope = modern_front.legacy_request(request, opened.mint())
+            mine = opened.mint()
+            envelope = modern_front.legacy_request(request, mine)
             if self._is_whole(request):
                 answer = parse_own(await opened.list_all(envelope))
                 id = request.envelope.id or b"null"
                 port.answer(*modern_answer(answer, request.row.name, id, self._info()))
             else:
-                passing = Passing(self._back, request, port, opened.session)
+                passing = Passing(self._back, request, port, opened.session, mine)
                 await opened.session.request(envelope, passing, PassingCall)
         finally:
             lease.release()
@@ -169,7 +170,7 @@ class Visiting:
 
     async def _run(self, parked: Parked, request: ModernRequest, opened: Opened) -> None:
         id = opened.mint()
-        parked.id = str(id).encode()
+        parked.id, parked.token = str(id).encode(), id
         envelope = modern_front.legacy_request(request, id)
         is_task = request.row.name == "tools/call" and await opened.needs_task(request.name)
         if parked.state is State.OVER:  # the client left before anything was sent
@@ -286,13 +287,16 @@ class Visiting:
     async def _listen(self, request: ModernRequest, port: Port) -> None:
         wanted = decode(request.params["notifications"]) if "notifications" in request.params else {}
         wanted = wanted if isinstance(wanted, dict) else {}
+        watched = wanted.get("resourceSubscriptions") or []
+        if not isinstance(watched, list) or not all(isinstance(uri, str) for uri in watched):
+            raise FrontFault('"resourceSubscriptions" must be an array of strings.', code=INVALID_PARAMS)
         lease = await self._lease(request, is_exclusive=False)
         opened, id = lease.session, request.envelope.id or b"null"
         waiting: list[Envelope] = []
         opened.listeners.append(waiting.append)
         granted, uris, hears = _granted(wanted, opened), list[str](), waiting.append
         try:
-            for uri in wanted.get("resourceSubscriptions") or []:
+            for uri in watched:
                 if uri not in uris and await opened.watch(uri):
                     uris.append(uri)
             if uris:
@@ -344,6 +348,9 @@ async def _run_task(parked: Parked, envelope: Envelope, opened: Opened) -> None:
     box = Box()
     edits.set_param(envelope, "task", b"{}")
     await opened.session.request(envelope, box)
+    if not box.message:  # the client left, and the call was cancelled
+        parked.abandon()
+        return
     answer = parse_own(box.message)
     result = open_object(answer.members["result"]) if "result" in answer.members else None
     task = open_object(result["task"]) if result is not None and "task" in result else None
@@ -359,6 +366,8 @@ async def _run_task(parked: Parked, envelope: Envelope, opened: Opened) -> None:
 async def _attend(parked: Parked, visit: Visit, answers: list[Envelope]) -> None:
     """Take the client's answers to the back and wait until the request is answered; a client that leaves cancels."""
     try:
+        if answers:
+            await parked.lease.session.set_level(visit.level)
         for each in answers:
             await parked.session.answer(each)
         await visit.ended

@@ -121,12 +121,27 @@ def progress_token(envelope: Envelope) -> int | str | None:
     return identify(token) if token is not None else None
 
 
+def token_of(progress: Envelope) -> int | str | None:
+    """The token that a progress notification is for."""
+    raw = param(progress, PROGRESS_KEY)
+    return identify(raw) if raw is not None else None
+
+
 def set_progress_token(envelope: Envelope, token: int) -> None:
     """Replace the token under which a request wants progress. Path: `params._meta.progressToken`."""
     params = open_object(envelope.members["params"]) if "params" in envelope.members else None
     meta = open_object(params["_meta"]) if params is not None and "_meta" in params else None
     if params is not None and meta is not None and PROGRESS_KEY in meta:
         meta[PROGRESS_KEY] = Raw(b"%d" % token)
+        _put(envelope, "params", params, meta)
+
+
+def set_meta(envelope: Envelope, key: str, value: bytes) -> None:
+    """Say something in the parameters' `_meta`. Path: `params._meta[key]`."""
+    params = (open_object(envelope.members["params"]) if "params" in envelope.members else None) or {}
+    meta = _meta(params)
+    if meta is not None:
+        meta[key] = Raw(value)
         _put(envelope, "params", params, meta)
 
 
