@@ -138,6 +138,10 @@ BREAKER_DEATHS: Final = 5
 BREAKER_WINDOW: Final = 60.0
 LISTING: Final = 5.0
 """For one of many backs to take part in a list, or in the opening of a session, before it is left out."""
+REASON: Final = 300
+"""Characters of a back's own words on why it gives no list; every list without it repeats them."""
+LIST_BYTES: Final = 64 * MIB
+"""All pages of one back's list together: room for 60,000 large tools. One that goes on has no part in the list."""
 CATALOG_BYTES: Final = 64 * MIB
 """Lists of single clients that a catalog keeps, the oldest forgotten first; a large one of 100 tools has 100 KiB."""
 PAGE_ITEMS: Final = 10_000

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from isthmus import limits
 from isthmus.many.catalog import may_make
 from tests.engine.clients import LegacyClient, ModernClient, run, until
 from tests.many.servers import MISSING, OWN_TOOLS, Known, heard, many, prefixed, shown, spec
@@ -254,6 +255,38 @@ def test_what_a_back_refuses_is_missing_this_time_only(tmp_path: Path) -> None:
             assert shown(first) == prefixed(OWN_TOOLS, "b")
             assert "a refused tools/list: Not now" in first["_meta"][MISSING]["a"]
             assert shown(await tools(one)) == prefixed(OWN_TOOLS, "a", "b")
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("back", ["legacy", "modern"])
+def test_a_refusal_of_many_lines_is_told_as_a_short_sentence(back: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        specs = [spec(back, "a", log, REFUSE=1, WHY="no\nlist\x1b[31m " + "x" * 5000), spec("modern", "b", log)]
+        async with many(*specs) as made:
+            why = (await tools(ModernClient(made)))["_meta"][MISSING]["a"]
+            assert why.startswith("a refused tools/list: no list [31m xxx")
+            assert why.isprintable() and len(why) < 400
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ["legacy", "modern"])
+def test_a_list_that_has_no_end_of_bytes_is_given_up(
+    client: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "LIST_BYTES", 2000)
+
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        specs = [spec("legacy", "a", log, TOOLS=100, PAGE=1), spec("legacy", "b", log)]
+        async with many(*specs) as made:
+            one = ModernClient(made) if client == "modern" else await LegacyClient.open(made)
+            listed = await tools(one)
+            assert shown(listed) == prefixed(OWN_TOOLS, "b")
+            assert "more than 0 MiB. Have it list less." in listed["_meta"][MISSING]["a"]
+            assert len(heard(log, "a", "tools/list")) < 30
 
     run(scenario)
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from isthmus import limits
 from isthmus.engine.member import Member
 from isthmus.engine.sharing import Box
 from isthmus.errors import BackFault
@@ -85,4 +86,11 @@ def result_of(message: bytes, member: Member, method: str) -> Members | None:
     error = error if isinstance(error, dict) else {}
     if error.get("code") == METHOD_NOT_FOUND:
         return None
-    raise BackFault(f"{member.name} refused {method}: {error.get('message')}")
+    said = _plain(str(error.get("message") or "")) or "It gives no reason."
+    raise BackFault(f"{member.name} refused {method}: {said}")
+
+
+def _plain(said: str) -> str:
+    """A back's sentence as it may stand in a log, and in every list that it takes no part in."""
+    cut = said[: limits.REASON]
+    return " ".join("".join(each if each.isprintable() else " " for each in cut).split())

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from isthmus import limits
 from isthmus.engine.member import within_deadlines
-from isthmus.errors import BackUnavailable, Fault
+from isthmus.errors import BackFault, BackUnavailable, Fault
 from isthmus.protocol import edits
 from isthmus.protocol.methods import row_of
 from isthmus.wire.codec import decode, open_object, string
@@ -341,13 +341,20 @@ async def _all_pages(member: "Member", method: str, asker: Asker, now: Callable[
     """Every page of what a member lists; a cursor that comes twice, or after too many pages, ends it.
 
     Of two things with one name the first is there: the other could not be asked for, and cursors go by names.
+
+    Raises:
+        Fault: there is no list to be had, or it is too large.
     """
     items: dict[str, Item] = {}
     seen: set[str | None] = {None}
     cursor: str | None = None
-    good_for, is_public = inf, True
+    good_for, is_public, size = inf, True, 0
     for _ in range(limits.LIST_PAGES):
         page = await asker.ask(member, method, cursor)
+        size += sum(map(len, page.items))
+        if size > limits.LIST_BYTES:
+            most = f"{limits.LIST_BYTES // limits.MIB} MiB"
+            raise BackFault(f"{member.name} answers {method} with more than {most}. Have it list less.")
         good_for, is_public = min(good_for, page.good_for), is_public and page.is_public
         for item in filter(None, (_item(member, KIND_OF[method], text) for text in page.items)):
             items.setdefault(item.shown, item)
