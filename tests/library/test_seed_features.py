@@ -1,6 +1,7 @@
 """What a proxy forwards of advanced features, and how that is switched off or done otherwise. Source: the seed's page,
 Advanced MCP Features, Supported Features and Customizing Feature Support."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,27 @@ def test_elicitation(made: str, mode: Any) -> None:
         async with user.client(PROXIES[made](features()), mode) as client:
             assert (await client.call_tool("elicit")).data == "accept Alice"
         assert user.asked == ["elicit Your name?"]
+
+    play(script())
+
+
+@every_mode
+@pytest.mark.parametrize("is_connected", [False, True])
+def test_the_handlers_of_a_plain_client_answer(mode: Any, is_connected: bool) -> None:
+    """As with FastMCP; what such a client has no handler for goes on to the client in front."""
+    asked: list[str] = []
+
+    async def own(message: str, kind: Any, params: Any, context: Any) -> Any:
+        asked.append(message)
+        return kind(value="Bob")
+
+    async def script() -> None:
+        user, plain = User(), Client(features(), elicitation_handler=own)
+        async with plain if is_connected else nullcontext():
+            async with user.client(FastMCP.as_proxy(plain), mode) as client:
+                assert (await client.call_tool("elicit")).data == "accept Bob"
+                assert (await client.call_tool("sample")).data == "seven"
+        assert (asked, user.asked) == (["Your name?"], ["sample How many? Be short. 7"])
 
     play(script())
 

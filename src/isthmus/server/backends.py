@@ -71,7 +71,9 @@ def _of_source(source: Any, wishes: Wishes) -> tuple[Spec, ...]:
 
 def _of_client(client: Any, wishes: Wishes) -> tuple[Spec, ...]:
     """A client's servers, its handlers in the stead of those in front; the session of one that is connected."""
-    stand = client.stand() if hasattr(client, "stand") else None
+    from isthmus.server.standing import stand_of
+
+    stand = client.stand() if hasattr(client, "stand") else stand_of(client.handlers, {}, is_proxy=False)
     if client.is_connected() and client.relay is not None:
         shared = replace(wishes, isolation="shared")
         return (Spec(name=PROXIED, target=_connected(client), settings=_settings(shared, ()), stand=stand),)
