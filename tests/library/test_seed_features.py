@@ -82,10 +82,10 @@ def test_the_handlers_of_a_plain_client_answer(mode: Any, is_connected: bool) ->
 
     async def script() -> None:
         user, plain = User(), Client(features(), elicitation_handler=own)
-        async with plain if is_connected else nullcontext():
-            async with user.client(FastMCP.as_proxy(plain), mode) as client:
-                assert (await client.call_tool("elicit")).data == "accept Bob"
-                assert (await client.call_tool("sample")).data == "seven"
+        ready = plain if is_connected else nullcontext()
+        async with ready, user.client(FastMCP.as_proxy(plain), mode) as client:
+            assert (await client.call_tool("elicit")).data == "accept Bob"
+            assert (await client.call_tool("sample")).data == "seven"
         assert (asked, user.asked) == (["Your name?"], ["sample How many? Be short. 7"])
 
     play(script())
