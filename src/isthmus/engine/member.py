@@ -102,6 +102,8 @@ class Spec:
     """The server whose sessions it shares: it is the same one, with another face."""
     stand: "Stand | None" = None
     """What is done in the clients' stead; None for nothing."""
+    hears_headers: bool = False
+    """Whether it is of this process and is told the HTTP headers of each request, under `names.HEADERS_KEY`."""
     owned: Owned | None = None
     """What it has, where that is known here; what it has not then never goes to it."""
 

@@ -93,7 +93,7 @@ class ChosenSession(ManySession):
 
     async def open(self) -> bytes:
         """The answer to `initialize` is that of the back chosen for it."""
-        return await self._open_sole(await self._many.member(self._headers))
+        return await self._open_sole(await self._many.member(self._front_headers))
 
     async def _take(self, envelope: Envelope, port: Port, running: Running) -> None:
-        await self._send(Route(await self._many.member(self._headers), ""), envelope, port, running)
+        await self._send(Route(await self._many.member(self._front_headers), ""), envelope, port, running)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, 
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import Raw
+
 from isthmus import limits
 from isthmus.engine.gateway import PROBE
 from isthmus.engine.member import Ends, Member, Spec, within_deadlines
@@ -19,12 +21,12 @@ from isthmus.many.ports import RoutedPort
 from isthmus.many.routes import ROUTED, Route, Routes, Wanted, wanted
 from isthmus.protocol import edits
 from isthmus.protocol.judge import ModernRequest
-from isthmus.protocol.names import CANCELLED, LOG_LEVEL_KEY, MESSAGE
+from isthmus.protocol.names import CANCELLED, HEADERS_KEY, LOG_LEVEL_KEY, MESSAGE
 from isthmus.protocol.versions import MODERN
 from isthmus.routing import merge
 from isthmus.types import Mute, Port, Session, Strays
 from isthmus.version import __version__
-from isthmus.wire.codec import parse_own, string
+from isthmus.wire.codec import encode, parse_own, string
 from isthmus.wire.envelope import (
     METHOD_NOT_FOUND,
     Envelope,
@@ -34,8 +36,6 @@ from isthmus.wire.envelope import (
 )
 
 if TYPE_CHECKING:
-    from msgspec import Raw
-
     from isthmus.engine.visiting import Held
     from isthmus.many.session import ManySession
 
@@ -285,6 +285,8 @@ class Many:
         member, method = route.member, request.row.name
         if member.why_out is not None:
             raise member.fault()
+        if member.spec.hears_headers and headers is not None:
+            request.meta[HEADERS_KEY] = Raw(encode(dict(headers)))
         return member.gateway.relay(_readdressed(request, route), _routed(port, route, method), headers, task)
 
     def _where_parked(self, request: ModernRequest, asked: Wanted) -> Route | None:
@@ -354,7 +356,7 @@ class Many:
         """A legacy client's session, and the answer to its `initialize`."""
         from isthmus.many.session import ManySession
 
-        return await self.keep(ManySession(self, envelope, strays, self.headers_to_forward(headers)))
+        return await self.keep(ManySession(self, envelope, strays, headers))
 
     async def keep(self, session: "ManySession") -> tuple[Session, bytes]:
         """Open a session, and keep it until it is ended."""

@@ -84,8 +84,8 @@ class Routes:
         self._known = [member for member in self._bare if member.spec.owned is not None]
         self._unknown = [member for member in self._bare if member.spec.owned is None]
         self._lengths = frozenset(member.face.longest for member in members)
-        is_sole = may_pass and len(self.members) == 1 and self.members[0].face.is_plain and not hidden
-        self.sole = self.members[0] if is_sole else None
+        passing = [each for each in self.members if each.face.is_plain and not each.spec.hears_headers]
+        self.sole = passing[0] if may_pass and not hidden and len(passing) == len(self.members) == 1 else None
         """The only member, where nothing of it is changed."""
         self._found: dict[Wanted, Route] = {}
         self._is_lasting = not hidden and not self._known

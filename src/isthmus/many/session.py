@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Raw
 
 from isthmus.engine.asking import AskingSession
-from isthmus.engine.member import Member, within_deadlines
+from isthmus.engine.member import Member, Nested, within_deadlines
 from isthmus.engine.sharing import Box
 from isthmus.errors import BackUnavailable, Fault, FrontFault
 from isthmus.many.asker import result_of
@@ -24,7 +24,7 @@ from isthmus.protocol import edits
 from isthmus.protocol.correlate import Correlator
 from isthmus.protocol.crossings import legacy_front
 from isthmus.protocol.judge import make_modern
-from isthmus.protocol.names import CANCELLED, INITIALIZED
+from isthmus.protocol.names import CANCELLED, HEADERS_KEY, INITIALIZED
 from isthmus.types import Port, Session, Strays, refuse_twice
 from isthmus.wire.codec import close_object, encode, identify, one_line, open_object, parse, parse_own, string
 from isthmus.wire.envelope import (
@@ -50,10 +50,12 @@ _log: Final = logging.getLogger("isthmus.many")
 class Running:
     """A request that is under way: at which back, once it is there."""
 
-    __slots__ = ("is_cancelled", "leg", "task")
+    __slots__ = ("is_cancelled", "leg", "member", "task")
 
     def __init__(self) -> None:
         self.leg: Leg | None = None
+        self.member: Member | None = None
+        """Where it goes, from before anything is opened there."""
         self.is_cancelled = False
         self.task = asyncio.current_task()
 
@@ -137,14 +139,15 @@ class ManySession:
         many: the backs.
         initialize: what the client said first.
         strays: where messages go that belong to no request of it.
-        headers: those that may go on to backs; None where none go.
+        headers: of the HTTP request that opened it; None where its transport has none.
     """
 
     is_known = True
 
     def __init__(self, many: "Many", initialize: Envelope, strays: Strays, headers: "Mapping[str, str] | None") -> None:
         self._many = many
-        self._headers = headers
+        self._front_headers = headers
+        self._headers = many.headers_to_forward(headers)
         self._initialize = initialize
         self._client = legacy_front.read_client(copy_of(initialize))
         self.version = self._client.version
@@ -233,7 +236,7 @@ class ManySession:
 
     def is_in(self, member: Member) -> bool:
         """Whether a request is under way there."""
-        return any(each.leg is not None and each.leg.member is member for each in self._running.values())
+        return any(each.member is member for each in self._running.values())
 
     async def leave(self, member: Member) -> None:
         """End what there is at a member."""
@@ -318,6 +321,9 @@ class ManySession:
         member = route.member
         if member.why_out is not None and self._many.routes.sole is None:
             raise member.fault()
+        if member.spec.hears_headers and self._front_headers is not None:
+            edits.set_meta(envelope, HEADERS_KEY, encode(dict(self._front_headers)))
+        running.member = member.main
         leg = await self._leg(member)
         running.leg = leg
         assert leg.session is not None
@@ -400,7 +406,8 @@ class ManySession:
         member = leg.member
         leg.fault = None
         try:
-            session, answer = await member.gateway.open_session(copy_of(self._initialize), leg, self._headers)
+            headers = self._front_headers if isinstance(member.spec.target, Nested) else self._headers
+            session, answer = await member.gateway.open_session(copy_of(self._initialize), leg, headers)
             if self._is_closed:
                 await member.gateway.end_session(session)
                 return

@@ -9,6 +9,8 @@ LOG_LEVEL_KEY: Final = "io.modelcontextprotocol/logLevel"
 SUBSCRIPTION_KEY: Final = "io.modelcontextprotocol/subscriptionId"
 SERVER_INFO_KEY: Final = "io.modelcontextprotocol/serverInfo"
 PROGRESS_KEY: Final = "progressToken"
+HEADERS_KEY: Final = "isthmus/headers"
+"""The key of `_meta` under which functions of this process are told the HTTP headers of a request; none leaves it."""
 TASKS_EXTENSION: Final = "io.modelcontextprotocol/tasks"
 
 CANCELLED: Final = "notifications/cancelled"

@@ -131,6 +131,7 @@ def local(name: str, components: "LocalServer", settings: Settings) -> Spec:
         target=target_of(components.server),
         settings=replace(settings, isolation="session"),
         owned=components,
+        hears_headers=True,
     )
 
 

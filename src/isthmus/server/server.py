@@ -8,6 +8,7 @@ from weakref import WeakSet
 
 from isthmus.errors import ConfigError
 from isthmus.limits import Limits
+from isthmus.protocol.names import HEADERS_KEY
 from isthmus.server.holding import Holding
 from isthmus.server.serving import Served
 
@@ -131,6 +132,7 @@ class FastMCP(Holding, Served):
 
             self._made = LocalServer(self.name, self, version=self.version or "", **self._options)
             self._made.apart = is_apart
+            self._made.headers_of = _headers_of
             self._made.heard.append(lambda kind: self._changed())
         return self._made
 
@@ -383,6 +385,12 @@ def _one(there: dict[str, _T], key: str, what: str) -> _T:
     if key not in there:
         raise NotFoundError(f"There is no {what} {key!r}.")
     return there[key]
+
+
+def _headers_of(context: Any) -> "Mapping[str, str] | None":
+    """The HTTP headers that came with a request to a local component; None where its transport has none."""
+    said: Mapping[str, str] | None = (context.meta or {}).get(HEADERS_KEY)
+    return said
 
 
 def _own_options(more: dict[str, Any]) -> dict[str, Any]:
