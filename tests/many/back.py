@@ -2,9 +2,9 @@
 
 ERA is legacy, modern, or mute (answers nothing). What it hears is appended to LOG with its name, and that it started.
 It starts fast: standard library only, run with -I -S. In its environment: TTL and SCOPE of its lists, PAGE (items on a
-page), TOOLS (more of them), CURSORS (circle, endless), REFUSE (so many lists, with the words WHY),
-SLOW (seconds before it reads), DIES (at once, while this file is there), MUTE (methods that it does not answer), UNKNOWN (methods that it does not know), GATE
-(the file that the tool `wait` waits for), STUBBORN (it leaves late).
+page), TOOLS (more of them), CURSORS (circle, endless), REFUSE (so many lists, with the words WHY), SLOW (seconds
+before it reads), DIES (at once, while this file is there), MUTE (methods that it does not answer), UNKNOWN (methods
+that it does not know), GATE (the file that the tool `wait` waits for), STUBBORN (it leaves late).
 """
 
 import json

@@ -146,6 +146,23 @@ def test_calls_in_flight_end_where_they_began(client: str, back: str, tmp_path: 
     run(scenario)
 
 
+@pytest.mark.parametrize("client", ERAS)
+@pytest.mark.parametrize("back", ERAS)
+def test_a_call_whose_server_is_only_being_opened_ends_there(client: str, back: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("modern", "a", log), spec(back, "b", log)) as made:
+            one = await client_of(made, client)
+            made.reload([spec("modern", "a", log), spec(back, "b", log, SLOW=0.3)])
+            call = one.call(1, "b_echo")
+            for _ in range(20):
+                await asyncio.sleep(0)
+            made.reload([spec("modern", "a", log), spec(back, "b", log, TOOLS=1)])
+            assert said(await call.result())["from"] == "b"
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("after", ["replaced", "removed", "renamed"])
 def test_a_parked_call_ends_where_it_began(after: str, tmp_path: Path) -> None:
     async def scenario() -> None:

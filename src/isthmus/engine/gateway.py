@@ -59,6 +59,8 @@ class Gateway:
         self._sessions: set[Session] = set()
         self._visiting: Visiting | None = None
         self._pool: Pool[Opened] | None = None
+        self._finding_out = 0
+        """Requests that wait for the back's word on which era it speaks."""
 
     async def close(self) -> None:
         """End every session, process and connection."""
@@ -106,12 +108,15 @@ class Gateway:
                 await self._visitors().relay(request, port)
 
     async def _is_spoken(self, request: ModernRequest) -> bool:
+        self._finding_out += 1
         try:
             async with asyncio.timeout(self.limits.call):
                 return await self.back.is_spoken(request)
         except TimeoutError:
             why = f"{self.back.name} did not say in time which revisions it speaks. Try again."
             raise BackUnavailable(why) from None
+        finally:
+            self._finding_out -= 1
 
     def _visitors(self) -> "Visiting":
         if self._visiting is None:
@@ -197,7 +202,9 @@ class Gateway:
 
     def is_busy(self) -> bool:
         """Whether calls are in flight, or parked."""
-        return len(self.back.deadlines) > 0 or (self._visiting is not None and self._visiting.has_parked())
+        is_awaited = self._finding_out > 0 or (self._pool is not None and self._pool.is_awaited())
+        has_parked = self._visiting is not None and self._visiting.has_parked()
+        return is_awaited or has_parked or len(self.back.deadlines) > 0
 
     def holds(self, state: str | None) -> bool:
         """Whether a call is parked here that a `requestState` stands for."""

@@ -165,6 +165,10 @@ class Pool(Generic[S]):
     def __len__(self) -> int:
         return len(self._state.slots)
 
+    def is_awaited(self) -> bool:
+        """Whether anybody waits for a session."""
+        return len(self._state.waiters) > 0
+
     def __repr__(self) -> str:
         slots = self._state.slots
         held = sum(1 for slot in slots if slot.holder is not None)
