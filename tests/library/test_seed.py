@@ -52,6 +52,8 @@ answers = {
     "tools/call": lambda said: {"content": [text("Sun in %(city)s." % said["arguments"])]},
     "resources/list": lambda said: {"resources": [{"uri": "weather://icons/sunny", "name": "sunny"}]},
     "resources/read": lambda said: {"contents": [{"uri": said["uri"], "text": "an icon"}]},
+    "resources/templates/list": lambda said: {"resourceTemplates": []},
+    "ping": lambda said: {},
     "prompts/list": lambda said: {"prompts": [{"name": "ask_weather"}]},
     "prompts/get": lambda said: {"messages": [{"role": "user",
         "content": text("How is it in %(city)s?" % said["arguments"])}]},
@@ -59,8 +61,8 @@ answers = {
 for line in sys.stdin:
     message = json.loads(line)
     if "id" in message:
-        answer = answers.get(message["method"])
-        said = {"error": {"code": -32601, "message": "?"}} if answer is None else {"result": answer(message["params"])}
+        answer, given = answers.get(message["method"]), message.get("params")
+        said = {"error": {"code": -32601, "message": "?"}} if answer is None else {"result": answer(given)}
         print(json.dumps({"jsonrpc": "2.0", "id": message["id"], **said}), flush=True)
 """
 PROXY = """

@@ -1,6 +1,7 @@
 """Components of servers behind a proxy, and copies of them. Source: the seed's page, Mirrored Components."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -9,7 +10,7 @@ from isthmus import Client, FastMCP, McpError, ProxyClient
 from isthmus.components.tools import Tool
 from isthmus.components.transform import ArgTransform
 from isthmus.exceptions import NotFoundError
-from tests.library.ways import User, every_mode, features, play
+from tests.library.ways import SURVEY, User, command, every_era, every_mode, features, play
 
 
 class Kind(NamedTuple):
@@ -81,6 +82,16 @@ def test_what_is_mirrored_can_t_be_changed(kind: Kind) -> None:
         assert kind.key in await getattr(proxy, kind.get_all)()
         with pytest.raises(NotFoundError):
             await getattr(proxy, kind.get)("data://missing")
+
+    play(script())
+
+
+@every_era
+def test_a_server_without_some_kinds_has_none_of_them(era: str, tmp_path: Path) -> None:
+    async def script() -> None:
+        proxy = FastMCP.as_proxy(ProxyClient(command(SURVEY, era, tmp_path / "log")))
+        assert list(await proxy.get_tools()) == ["survey"]
+        assert await proxy.get_resources() == await proxy.get_resource_templates() == await proxy.get_prompts() == {}
 
     play(script())
 

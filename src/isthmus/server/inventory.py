@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
+from isthmus.wire.envelope import METHOD_NOT_FOUND
+
 if TYPE_CHECKING:
     from isthmus.engine.member import Spec
     from isthmus.server.server import FastMCP
@@ -39,11 +41,17 @@ async def _mirrored(spec: "Spec", kind: str) -> dict[str, Any]:
     """What a proxied server has, each as a mirrored component."""
     from isthmus.client.client import Client
     from isthmus.client.transports import TargetTransport
+    from isthmus.exceptions import McpError
     from isthmus.many.plan import Plan
 
     client: Client[Any] = Client(TargetTransport(Plan(name=spec.name, specs=(spec,))))
     async with client:
-        listed = await getattr(client, _LISTS[kind])()
+        try:
+            listed = await getattr(client, _LISTS[kind])()
+        except McpError as error:
+            if error.code != METHOD_NOT_FOUND:
+                raise
+            listed = []
     make = _maker(kind)
     return {str(getattr(model, _KEYS[kind])): make(client, model, spec) for model in listed}
 
