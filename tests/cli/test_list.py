@@ -87,3 +87,18 @@ for line in sys.stdin:
         result = '{"resultType": "complete", "tools": [{"name": "odd", "limit": 1e400, "text": "\\\\u00e9"}]}'
     print('{"jsonrpc": "2.0", "id": %s, "result": %s}' % (json.dumps(message["id"]), result), flush=True)
 """
+
+
+def test_of_a_file_the_servers_that_are_not_there_are_said(tmp_path: Path) -> None:
+    file = tmp_path / "mcp.json"
+    target, _ = legacy(tmp_path)
+    there = {"command": target[1], "args": target[2:]}
+    file.write_text(json.dumps({"mcpServers": {"here": there, "gone": {"command": "no-such-command"}}}))
+    listed = isthmus("list", str(file))
+    assert listed.returncode == 0, listed.stderr
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["Tools", "here_ask", "here_hang"]
+    assert "isthmus: gone is not there: " in listed.stderr
+    called = isthmus("call", str(file), "gone_tool")
+    assert called.returncode == 1
+    assert "gone is not there: " in called.stderr
+    assert "There is no tool" not in called.stderr

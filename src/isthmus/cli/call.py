@@ -156,7 +156,7 @@ class _Conversation:
 
 
 async def _find(peer: Peer, tool: str) -> Any:
-    """The tool's input schema; None where the server does not list its tools.
+    """The tool's input schema; None where the server does not list its tools, or may have more than it lists now.
 
     Raises:
         ConfigError: it lists them, and this one is not among them.
@@ -168,8 +168,8 @@ async def _find(peer: Peer, tool: str) -> Any:
     tools = {str(each.get("name")): each for each in listed if isinstance(each, dict)}
     if tool in tools:
         return tools[tool].get("inputSchema")
-    if not tools:
-        return None
+    if not tools or peer.missing:
+        return None  # of many servers one is not there: whose tool this is, the proxy says
     near = difflib.get_close_matches(tool, tools, n=3, cutoff=0.5)
     hint = (
         f"Did you mean {' or '.join(map(one_line, near))}?" if near else f"isthmus list names the {len(tools)} it has."

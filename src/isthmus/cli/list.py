@@ -35,7 +35,8 @@ def list_offer(target: Target, bounds: Limits, *, as_json: bool) -> int:
 
 async def _list(target: Target, bounds: Limits, as_json: bool) -> int:
     server = Server(target, bounds)
-    refused = []
+    refused: list[str] = []
+    missing: list[str] = []
     found: dict[str, list[bytes]] = {}
     try:
         peer: Peer = await open_peer(server, Client("isthmus-list", {}))
@@ -45,11 +46,12 @@ async def _list(target: Target, bounds: Limits, as_json: bool) -> int:
             except Refused as error:
                 found[kind] = []
                 refused.append(f"{target.name} refused {listing.method}: {one_line(error)}")
+        missing = [one_line(why) for why in peer.missing.values()]
     except Fault as fault:
         refused.append(fault.why)
     finally:
         await server.close()
-    for why in refused:
+    for why in (*missing, *refused):
         print(f"isthmus: {why}", file=sys.stderr)
     if found:
         _print_json(found) if as_json else _print_tables(found)

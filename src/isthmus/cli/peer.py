@@ -22,6 +22,7 @@ from isthmus.protocol.names import (
     CLIENT_INFO_KEY,
     INITIALIZED,
     LOG_LEVEL_KEY,
+    MISSING_KEY,
     PROGRESS_KEY,
     SERVER_INFO_KEY,
     VERSION_KEY,
@@ -153,6 +154,8 @@ class Modern:
     era = "modern"
 
     def __init__(self, server: Server, client: Client) -> None:
+        self.missing: dict[str, str] = {}
+        """Servers behind this one that took no part in a list, each with the reason."""
         self._server = server
         self._client = client
         self._ids = itertools.count(1)
@@ -208,6 +211,8 @@ class Legacy:
     era = "legacy"
 
     def __init__(self, server: Server, client: Client) -> None:
+        self.missing: dict[str, str] = {}
+        """As of `Modern`."""
         self._server = server
         self._client = client
         self._ids = itertools.count(1)
@@ -307,6 +312,7 @@ async def list_all(peer: Peer, listing: Listing) -> list[bytes]:
     for _ in range(LIST_PAGES):
         result = result_of(await peer.ask(listing.method, {"cursor": cursor} if cursor is not None else {}))
         members = open_object(result) or {}
+        peer.missing |= _missing(members.get("_meta"))
         found += _items(members.get(listing.member))
         cursor = decode(members["nextCursor"]) if "nextCursor" in members else None
         if cursor is None:
@@ -340,6 +346,13 @@ def _decoded(raw: bytes | Raw) -> Any:
         return decode(raw)
     except RecursionError:
         raise Fault("The server's answer nests too deeply to be shown.") from None
+
+
+def _missing(meta: Raw | None) -> dict[str, str]:
+    """What the `_meta` of a list of many servers says of those that took no part."""
+    opened = open_object(meta) if meta is not None else None
+    said = _decoded(opened[MISSING_KEY]) if opened is not None and MISSING_KEY in opened else None
+    return {str(name): str(why) for name, why in said.items()} if isinstance(said, dict) else {}
 
 
 def _items(raw: Raw | None) -> list[bytes]:

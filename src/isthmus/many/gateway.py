@@ -16,12 +16,12 @@ from isthmus.engine.tasks import Tasks
 from isthmus.errors import Fault, FrontFault
 from isthmus.many.asker import ModernAsker
 from isthmus.many.catalog import KIND_OF, Catalog, Whole
-from isthmus.many.listing import MISSING_KEY, Pages, read_cursor
+from isthmus.many.listing import Pages, read_cursor
 from isthmus.many.ports import RoutedPort
 from isthmus.many.routes import ROUTED, Route, Routes, Wanted, wanted
 from isthmus.protocol import edits
 from isthmus.protocol.judge import ModernRequest
-from isthmus.protocol.names import CANCELLED, HEADERS_KEY, LOG_LEVEL_KEY, MESSAGE
+from isthmus.protocol.names import CANCELLED, HEADERS_KEY, LOG_LEVEL_KEY, MESSAGE, MISSING_KEY
 from isthmus.protocol.versions import MODERN
 from isthmus.routing import merge
 from isthmus.types import Mute, Port, Session, Strays

@@ -7,7 +7,7 @@ place. It is sealed: what it says is nobody's business, and nobody can make one.
 import secrets
 from collections.abc import Iterator
 from math import inf
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -15,13 +15,10 @@ from msgspec import Raw
 from isthmus import limits
 from isthmus.errors import FrontFault
 from isthmus.many.catalog import ITEM_COST, Missing, Shelf, Whole
-from isthmus.protocol.names import SERVER_INFO_KEY
+from isthmus.protocol.names import MISSING_KEY, SERVER_INFO_KEY
 from isthmus.protocol.parking import NONCE_BYTES, Seal
 from isthmus.wire.codec import encode, string
 from isthmus.wire.envelope import INVALID_PARAMS
-
-MISSING_KEY: Final = "isthmus/unavailable"
-"""The key of a result's `_meta` that names the servers that took no part, each with the reason."""
 
 
 class Pages:

@@ -12,6 +12,8 @@ PROGRESS_KEY: Final = "progressToken"
 HEADERS_KEY: Final = "isthmus/headers"
 """The key of `_meta` under which functions of this process are told the HTTP headers of a request; none leaves it."""
 TASKS_EXTENSION: Final = "io.modelcontextprotocol/tasks"
+MISSING_KEY: Final = "isthmus/unavailable"
+"""The key of a result's `_meta` that names the servers that took no part, each with the reason."""
 
 CANCELLED: Final = "notifications/cancelled"
 INITIALIZED: Final = "notifications/initialized"
