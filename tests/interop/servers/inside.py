@@ -56,7 +56,9 @@ def main(front: str, port: int, back: list[str]) -> None:
     match front:
         case "memory":
             anyio.run(carry, proxy)
-        case "stdio" | "http" | "sse":
+        case "stdio":
+            proxy.run(front)
+        case "http" | "sse":
             proxy.run(front, port=port)
         case _:
             sys.exit(f"There is no front {front!r}.")
