@@ -313,4 +313,4 @@ def test_one_string_is_one_of_them() -> None:
 
 def test_a_verifier_alone_is_not_enough() -> None:
     with pytest.raises(ConfigError, match="Access\\(verifier, resource=URL"):
-        FastMCP.as_proxy("http://127.0.0.1:9/mcp", auth=Verifier())  # type: ignore[arg-type]
+        FastMCP.as_proxy("http://127.0.0.1:9/mcp", auth=Verifier())
