@@ -108,10 +108,17 @@ def _forms(entry: str) -> list[str]:
 
 
 def _expansions(template: str) -> str:
-    """What a template expands to, as a regular expression."""
+    """What a template expands to, as a regular expression.
+
+    Expressions side by side are one: each way to divide a text among them would be tried.
+    """
     parts: list[str] = []
     at = 0
     for found in _EXPRESSION.finditer(template):
-        parts += [re.escape(template[at : found.start()]), ".*" if found[1] else "[^/?#]*"]
+        wild, is_beside = ".*" if found[1] else "[^/?#]*", found.start() == at and len(parts) > 0
+        if is_beside:
+            parts[-1] = ".*" if ".*" in (wild, parts[-1]) else wild
+        else:
+            parts += [re.escape(template[at : found.start()]), wild]
         at = found.end()
     return "(?s:" + "".join(parts) + re.escape(template[at:]) + r")\Z"
