@@ -32,7 +32,7 @@ def test_a_local_function_sees_the_headers_of_its_own_client(mode: Literal["mode
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        serving = asyncio.create_task(server.run_async("http", port=port))
+        serving = asyncio.ensure_future(server.run_async("http", port=port))
         try:
             async with asyncio.timeout(20):
                 for user in ("ada", "bob"):

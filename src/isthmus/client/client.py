@@ -15,7 +15,6 @@ from isthmus.engine.tasks import Tasks
 from isthmus.limits import CLIENT_CALL
 
 if TYPE_CHECKING:
-
     from mcp import ClientSession
     from mcp.types import Implementation, InitializeResult
 
