@@ -150,6 +150,8 @@ PAGE_BYTES: Final = 8 * MIB
 """Bytes on one page of such a list, to be under what clients take (`Limits.result`)."""
 RETIRE_LOOK: Final = 0.2
 """Between looks at whether a back that is configured no more has answered its last call."""
+CHECKED: Final = 20.0
+"""For one server of a file to tell `isthmus check` all that it asks; a fresh npx or uvx needs some of it."""
 INPUT_ROUNDS: Final = 20
 """Times that a server may ask for input before `isthmus call` gives up; a dialogue with a person has a few."""
 CLIENT_OPEN: Final = 60.0

@@ -12,7 +12,7 @@ from typing import Any, Final, TextIO
 from isthmus.cli.peer import LISTINGS, Client, Legacy, Modern, Peer, Refused, Server, list_all
 from isthmus.engine.member import Nested, Spec
 from isthmus.errors import ConfigError, Fault
-from isthmus.limits import Limits
+from isthmus.limits import CHECKED, Limits
 from isthmus.run import run_loop
 from isthmus.transports.launch import Launch
 from isthmus.transports.target import HttpTarget, Target, where
@@ -44,13 +44,14 @@ async def _check(target: Target, bounds: Limits) -> int:
 
 
 async def _check_all(specs: Sequence[Spec]) -> int:
-    """All are asked at once, each within its own limits, and told in their order."""
+    """All are asked at once, each within a time that a person waits, and told in their order as they are done."""
     said = [io.StringIO() for _ in specs]
-    found = await asyncio.gather(*(_check_spec(spec, text) for spec, text in zip(specs, said, strict=True)))
+    found = [asyncio.ensure_future(_check_spec(spec, text)) for spec, text in zip(specs, said, strict=True)]
     out = []
-    for spec, text, why in zip(specs, said, found, strict=True):
+    for spec, text, checked in zip(specs, said, found, strict=True):
+        why = await checked
         print(f"{spec.name}  {_place(spec.target)}".rstrip())
-        print(text.getvalue(), end="")
+        print(text.getvalue(), end="", flush=True)
         if why is not None:
             print(f"           {why}")
             out.append(f"{spec.name} is not there: {why}")
@@ -67,7 +68,10 @@ async def _check_spec(spec: Spec, out: TextIO) -> str | None:
     except ConfigError as error:
         return str(error)
     try:
-        return await _check_eras(server, out)
+        async with asyncio.timeout(max(CHECKED, spec.deadline)):
+            return await _check_eras(server, out)
+    except TimeoutError:
+        return f"it did not say within {max(CHECKED, spec.deadline):g} s what it is. Is it an MCP server?"
     finally:
         await server.close()
 

@@ -395,7 +395,7 @@ def _hearing(port: Port, id: bytes, granted: dict[str, Any]) -> Callable[[Envelo
     def hear(envelope: Envelope) -> None:
         if envelope.method == _UPDATED:
             uri = string(edits.param(envelope, "uri")) or ""
-            if not any(uri.startswith(each) for each in uris):
+            if not any(uri == each or uri.startswith(each.rstrip("/") + "/") for each in uris):
                 return
         elif envelope.method not in methods:
             return
