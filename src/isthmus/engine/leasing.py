@@ -72,7 +72,9 @@ class _LeasedPort:
             message = one_line(edits.with_id(envelope, str(id).encode()))
         elif envelope.method == CANCELLED:
             raw = edits.param(envelope, "requestId")
-            asked = self._asked.pop(id, None) if raw is not None and (id := identify(raw)) is not None else None
+            asked = (
+                self._asked.pop(asked_id, None) if raw is not None and (asked_id := identify(raw)) is not None else None
+            )
             if asked is None:
                 return
             self._owner.questions.forget(asked)

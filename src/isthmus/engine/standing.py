@@ -302,7 +302,7 @@ class StandSession:
     def _withdrawn(self, envelope: Envelope) -> bool:
         """The back withdraws a question; whether it was one that a function answers."""
         raw = edits.param(envelope, "requestId")
-        task = self._answering.get(id) if raw is not None and (id := identify(raw)) is not None else None
+        task = self._answering.get(asked_id) if raw is not None and (asked_id := identify(raw)) is not None else None
         if task is not None:
             task.cancel()
         return task is not None

@@ -440,7 +440,9 @@ class ManySession:
             message = one_line(edits.with_id(envelope, str(id).encode()))
         elif envelope.method == CANCELLED:
             raw = edits.param(envelope, "requestId")
-            asked = leg.asked.pop(id, None) if raw is not None and (id := identify(raw)) is not None else None
+            asked = (
+                leg.asked.pop(asked_id, None) if raw is not None and (asked_id := identify(raw)) is not None else None
+            )
             if asked is None:
                 return
             self._questions.forget(asked)
