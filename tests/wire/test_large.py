@@ -1,4 +1,4 @@
-"""What is large is copied as seldom as possible: issue 3 allows three times a result's size for each call in flight."""
+"""What is large is copied as seldom as possible: three times a result's size for each call in flight is the most."""
 
 import tracemalloc
 from collections.abc import Callable
