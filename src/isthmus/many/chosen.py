@@ -11,9 +11,10 @@ from typing import Final
 from isthmus.engine.member import Member, Spec
 from isthmus.engine.settings import Settings
 from isthmus.errors import Fault
-from isthmus.many.gateway import Many, refuse
+from isthmus.many.gateway import Many
 from isthmus.many.routes import Route
 from isthmus.many.session import ManySession, Running
+from isthmus.many.words import refuse
 from isthmus.protocol.judge import ModernRequest
 from isthmus.types import Port, Session, Strays
 from isthmus.wire.envelope import Envelope

@@ -13,25 +13,23 @@ from isthmus.engine.gateway import PROBE
 from isthmus.engine.member import Ends, Member, Spec, within_deadlines
 from isthmus.engine.settings import Settings
 from isthmus.engine.tasks import Tasks
-from isthmus.errors import Fault, FrontFault
+from isthmus.errors import Fault
 from isthmus.many.asker import ModernAsker
-from isthmus.many.catalog import KIND_OF, Catalog, Whole
+from isthmus.many.catalog import KIND_OF, Catalog
 from isthmus.many.listing import Pages, read_cursor
 from isthmus.many.ports import RoutedPort
 from isthmus.many.routes import ROUTED, Route, Routes, Wanted, wanted
+from isthmus.many.words import copy_of, no_one_server, refuse, warning
 from isthmus.protocol import edits
 from isthmus.protocol.judge import ModernRequest
-from isthmus.protocol.names import CANCELLED, HEADERS_KEY, LOG_LEVEL_KEY, MESSAGE, MISSING_KEY
+from isthmus.protocol.names import CANCELLED, HEADERS_KEY, LOG_LEVEL_KEY, MISSING_KEY
 from isthmus.protocol.versions import MODERN
 from isthmus.routing import merge
 from isthmus.types import Mute, Port, Session, Strays
 from isthmus.version import __version__
 from isthmus.wire.codec import encode, parse_own, string
 from isthmus.wire.envelope import (
-    METHOD_NOT_FOUND,
     Envelope,
-    error_message,
-    notification_message,
     result_message,
 )
 
@@ -421,25 +419,6 @@ class Many:
         return merge.instructions([(name, text) for name, text in said if text is not None])
 
 
-def no_one_server(method: str) -> FrontFault:
-    """What to say to a request of which nobody knows where it goes."""
-    why = f"Method not found: nothing in {method} says which of the servers it is for."
-    return FrontFault(why, code=METHOD_NOT_FOUND, status=404)
-
-
-def warning(whole: Whole) -> bytes:
-    """The log message that says who took no part in a list."""
-    said = [f"{each.why}" for each in whole.missing]
-    return notification_message(MESSAGE, {"level": "warning", "logger": "isthmus", "data": " ".join(said)})
-
-
-def copy_of(envelope: Envelope) -> Envelope:
-    """Another one with the same members, for whoever changes it."""
-    return Envelope(
-        envelope.kind, dict(envelope.members), envelope.method, envelope.id, envelope.key, envelope.is_plain
-    )
-
-
 def _readdressed(request: ModernRequest, route: Route) -> ModernRequest:
     face = route.member.face
     if not face.is_plain:
@@ -455,11 +434,6 @@ def _routed(port: Port, route: Route, method: str) -> Port:
 
 def _nothing() -> None:
     """Nothing is left to cancel."""
-
-
-async def refuse(request: ModernRequest, port: Port, fault: Fault) -> None:
-    """Answer with a fault of ours."""
-    port.answer(error_message(request.envelope.id, fault.code, fault.why, fault.data), fault.status)
 
 
 async def _quietly(work: Coroutine[Any, Any, None]) -> None:

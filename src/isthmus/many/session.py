@@ -17,9 +17,9 @@ from isthmus.engine.sharing import Box
 from isthmus.errors import BackUnavailable, Fault, FrontFault
 from isthmus.many.asker import result_of
 from isthmus.many.catalog import KIND_OF, Page, read_page, untold
-from isthmus.many.gateway import copy_of, no_one_server, warning
 from isthmus.many.listing import read_cursor
 from isthmus.many.routes import ROUTED, Route, wanted
+from isthmus.many.words import copy_of, no_one_server, warning
 from isthmus.protocol import edits
 from isthmus.protocol.correlate import Correlator
 from isthmus.protocol.crossings import legacy_front
