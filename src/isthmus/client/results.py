@@ -8,6 +8,7 @@ stays an instance of the official class, equal to the same one without.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
@@ -92,7 +93,9 @@ def _both_names(official: type[BaseModel]) -> type[BaseModel]:
     def reduce(self: BaseModel) -> Any:
         return _rebuild, (official, self.__getstate__())
 
-    members = {
+    # properties, and not only `__getattr__`: whoever else gave the official models these names is not asked
+    named = {alias: property(attrgetter(own)) for alias, own in aliases.items() if own}
+    members: dict[str, Any] = named | {
         "__module__": official.__module__,
         "__qualname__": official.__qualname__,
         "__doc__": official.__doc__,

@@ -391,6 +391,12 @@ async def unknown_keys(peer: Peer) -> Any:
     return True
 
 
+def _changed(state: str) -> str:
+    """With another character in its middle."""
+    at = len(state) // 2
+    return state[:at] + ("B" if state[at] == "A" else "A") + state[at + 1 :]
+
+
 def _refused(shows: str, spoil: Any) -> None:
     @row("state", f"{shows} is refused, and the right one works then", MRTR, never=NEVER)
     async def refused(peer: Peer) -> Any:
@@ -404,7 +410,7 @@ def _refused(shows: str, spoil: Any) -> None:
 _refused("a forged state", lambda retry, answers: (retry | {"requestState": "forged"}, answers))
 _refused(
     "a changed state",
-    lambda retry, answers: (retry | {"requestState": retry["requestState"][:-2] + "AA"}, answers),
+    lambda retry, answers: (retry | {"requestState": _changed(retry["requestState"])}, answers),
 )
 _refused(
     "other arguments",
