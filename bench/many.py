@@ -49,7 +49,7 @@ HOLE = 50
 """The server that is a black hole: one in the middle."""
 SIZES = (1, 10, 50, 100)
 STDIO = 20
-LISTS = 100
+LISTS = 200
 SIZE = 100
 WINDOW = 0.4
 """Seconds. Short, and many of them: what else a machine does then disturbs all targets alike."""

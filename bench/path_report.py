@@ -252,7 +252,8 @@ of {rounds} rounds, with the least and the largest in brackets; a ratio is taken
   that answers anything wrongly has failed, and its reason stands under the table.
 * **Backs** do as little as they can: nginx with Lua over HTTP, a Python loop that looks for the id over stdio. `direct`
   is the load on the HTTP back without any proxy: what load and back can do. A proxy that is not near 100 % busy was not
-  the narrowest place, as nginx is not here; `bench/run.py` compares with nginx more strictly.
+  the narrowest place, as nginx is not here; isthmus looks for the next message before it sleeps, and so is near 100 %
+  with one call in flight too; `bench/run.py` compares with nginx more strictly.
 * **CPU per call** is user and system time of the proxy's processes without the back, over its calls; beside `direct`
   it is the back's.
 * **Peers** are what their installation gives, told to log errors only. *FastMCP* is `create_proxy(target)`: a session

@@ -63,6 +63,13 @@ LINGER: Final = 2.0
 """For a client to stop sending a request that was refused half read, before its connection is cut."""
 LISTEN: Final = 24 * 3600.0
 """For a stream that is meant to be silent (`subscriptions/listen`, GET): after a day it is ended."""
+POLL_MOST: Final = 200e-6
+"""For the loop to look for what comes next before it sleeps, as long as KVM (halt_poll_ns): a little more than a small
+call to a quick server takes."""
+POLL_CREDIT: Final = 16
+"""What looking may lose; a look in vain takes two, one that brings something gives one back."""
+POLL_RETRY: Final = 64
+"""Writes of which one is looked after when all of that is lost."""
 RETRY_GET: Final = 1.0
 """Before a legacy back's GET stream that ended is opened again, unless it named a `retry`."""
 RETRY_MOST: Final = 30.0

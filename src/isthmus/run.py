@@ -15,6 +15,7 @@ from isthmus.engine.settings import Settings
 from isthmus.engine.tasks import Tasks
 from isthmus.errors import ConfigError, Fault
 from isthmus.many.plan import Plan
+from isthmus.transports.busy_poll import poll_of
 from isthmus.transports.target import Target
 from isthmus.types import Relay
 
@@ -107,8 +108,13 @@ class HttpPlace:
             )
 
 
-def run_loop(main: Coroutine[Any, Any, int]) -> int:
-    """Run `main` on uvloop where there is one, on asyncio's own loop elsewhere; its exit code."""
+def run_loop(main: Coroutine[Any, Any, int], poll: float = 0.0) -> int:
+    """Run `main` on uvloop where there is one, on asyncio's own loop elsewhere.
+
+    Args:
+        main: gives the exit code.
+        poll: seconds to look for what comes next after a write, before the loop sleeps (`transports.busy_poll`).
+    """
     gc.freeze()
     gc.set_threshold(_GARBAGE)
     factory = None
@@ -117,6 +123,7 @@ def run_loop(main: Coroutine[Any, Any, int]) -> int:
 
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
+        poll_of(runner.get_loop()).start(poll)
         return runner.run(main)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from isthmus.cli.servers import is_file
 from isthmus.errors import ConfigError
-from isthmus.limits import Limits
+from isthmus.limits import POLL_MOST, Limits
 from isthmus.version import __version__
 
 if TYPE_CHECKING:
@@ -144,6 +144,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="sessions to open ahead with --isolation request (default 1)",
     )
+    run.add_argument(
+        "--busy-poll",
+        type=_count,
+        default=round(POLL_MOST * 1e6),
+        metavar="MICROSECONDS",
+        help="look for the next message so long before sleeping (default %(default)s, 0 for never)",
+    )
     run.add_argument("--record", metavar="FILE", help="write the messages of both sides there, for isthmus replay")
     listing.add_argument("--json", action="store_true", help="print JSON, each item as the server sent it")
     call.add_argument("words", nargs="*", metavar="TOOL key=value key:=json", help="the tool and its arguments")
@@ -208,7 +215,7 @@ def _run(arguments: argparse.Namespace, target: str | list[str]) -> int:
             work = run.serve_stdio(back, take_stdout(), settings, recorder)
         else:
             work = run.serve_http(back, bound, place, settings, recorder)
-        return run.run_loop(work)
+        return run.run_loop(work, arguments.busy_poll / 1e6)
 
 
 def _replay(arguments: argparse.Namespace, target: str | list[str]) -> int:

@@ -72,8 +72,9 @@ class Served(ABC):
             SystemExit: with 1, over stdio, when the target never answered.
         """
         from isthmus import run
+        from isthmus.limits import POLL_MOST
 
-        code = run.run_loop(self._serve(transport, options))
+        code = run.run_loop(self._serve(transport, options), POLL_MOST)
         if code:
             raise SystemExit(code)
 

@@ -10,6 +10,8 @@ import logging
 from typing import Final, Protocol
 from weakref import WeakKeyDictionary
 
+from isthmus.transports.busy_poll import poll_of
+
 _log: Final = logging.getLogger("isthmus.transports")
 
 
@@ -23,10 +25,11 @@ class Corked(Protocol):
 class Cork:
     """Has connections write at the end of this turn of the loop."""
 
-    __slots__ = ("_held",)
+    __slots__ = ("_held", "_poll")
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._held: list[Corked] = []
+        self._poll = poll_of(loop)
 
     def hold(self, connection: Corked) -> None:
         """Call the connection's `uncork` once, soon."""
@@ -41,6 +44,7 @@ class Cork:
                 connection.uncork()
             except Exception:
                 _log.exception("A connection could not be written to; this is a bug of isthmus.")
+        self._poll.wrote()
 
 
 _corks: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, Cork]] = WeakKeyDictionary()
@@ -50,5 +54,5 @@ def cork_of(loop: asyncio.AbstractEventLoop) -> Cork:
     """The one of a loop."""
     cork = _corks.get(loop)
     if cork is None:
-        cork = _corks[loop] = Cork()
+        cork = _corks[loop] = Cork(loop)
     return cork

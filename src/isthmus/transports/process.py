@@ -40,6 +40,7 @@ from isthmus.limits import (
     WRITE_STALLED,
     Limits,
 )
+from isthmus.transports.busy_poll import poll_of
 from isthmus.transports.channel import Listener
 from isthmus.transports.child import Group, spawn
 from isthmus.transports.launch import Launch
@@ -70,6 +71,7 @@ class Process(asyncio.SubprocessProtocol):
         self._listener = listener
         self._log = logging.getLogger(f"isthmus.back.{name}")
         self._loop = asyncio.get_running_loop()
+        self._poll = poll_of(self._loop)
         self._lines = LineSplitter(limits.line)
         self._stderr = _Stderr(self._log)
         self._transport: asyncio.SubprocessTransport | None = None
@@ -131,6 +133,7 @@ class Process(asyncio.SubprocessProtocol):
             )
         for piece in framed(message):
             self._stdin.write(piece)
+        self._poll.wrote()
 
     async def drain(self) -> None:
         """Wait until less than a MiB waits to be read by the process, or it ends.

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from isthmus import limits
+from isthmus.transports.busy_poll import poll_of
 from isthmus.transports.channel_front import ChannelFront
 from isthmus.types import Relay
 from isthmus.wire.codec import parse
@@ -55,6 +56,7 @@ class Output:
         self._paused: asyncio.Future[None] | None = None
         self._unread = 0
         self._look: asyncio.TimerHandle | None = None
+        self._poll = poll_of(asyncio.get_running_loop())
         self.why_lost = ""
         """The sentence about a client that was given up; empty where it left by itself."""
 
@@ -78,6 +80,7 @@ class Output:
             return
         for piece in framed(message):
             self._transport.write(piece)
+        self._poll.wrote()
         if self._paused is not None:
             self._unread += len(message) + 1
             waiting = self._transport.get_write_buffer_size()
