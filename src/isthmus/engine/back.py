@@ -13,7 +13,7 @@ from isthmus.engine.deadlines import Deadlines
 from isthmus.engine.settings import Settings
 from isthmus.engine.tasks import Tasks
 from isthmus.errors import BackFault, BackRefused, BackUnavailable, Fault, WrongEra
-from isthmus.limits import HEADS_REMEMBERED, LIST_PAGES, MIRRORED_TOOLS, PROBE
+from isthmus.limits import LIST_PAGES, MIRRORED_TOOLS, PROBE
 from isthmus.protocol import edits
 from isthmus.protocol.correlate import Correlator
 from isthmus.protocol.forwarding import forwarded_lines
@@ -35,7 +35,7 @@ from isthmus.types import Collect
 from isthmus.version import __version__
 from isthmus.wire.codec import close_object, decode, open_object, parse_own
 from isthmus.wire.envelope import INTERNAL_ERROR, METHOD_NOT_FOUND, Envelope, request_message
-from isthmus.wire.headers import encode_value
+from isthmus.wire.headers import mirrored_lines
 
 if TYPE_CHECKING:
     from isthmus.protocol.param_headers import Mirrored
@@ -92,7 +92,6 @@ class Back:
         self._own_names = {name.lower() for name, _ in target.headers} if isinstance(target, HttpTarget) else set()
         self._probing = asyncio.Lock()
         self._discovered: tuple[float, bytes] | None = None
-        self._lines: dict[tuple[str, str, str | None], bytes] = {}
         if isinstance(target, HttpTarget):
             self.client = HttpClient(target.url, name=target.name, headers=target.headers, limits=self.limits)
             self._opener = Opener(target.name, self._open_stream)
@@ -190,7 +189,7 @@ class Back:
             async with self._probing:
                 if self.is_modern is None:
                     call, text = self._discover(_client_meta(request))
-                    lines = self.header_lines(request.version, "server/discover") + request.forwarded
+                    lines = mirrored_lines(request.version, "server/discover") + request.forwarded
                     self.is_modern = await probe_http(self.client, self.name, call, text, lines)
         if self.is_modern is False:
             raise WrongEra(f"{self.name} speaks only revisions before 2026-07-28. Open it with initialize.")
@@ -198,19 +197,6 @@ class Back:
     def probe_of(self, request: ModernRequest) -> Callable[[], tuple[Collect, bytes]]:
         """A `server/discover` in the name of the client that sent `request`."""
         return lambda: self._discover(_client_meta(request))
-
-    def header_lines(self, version: str, method: str, name: str | None = None) -> bytes:
-        """The header lines that every modern request of a method carries, for what its row routes by."""
-        lines = self._lines.get((version, method, name))
-        if lines is None:
-            text = f"MCP-Protocol-Version: {version}\r\nMcp-Method: {encode_value(method)}\r\n"
-            if name is not None:
-                text += f"Mcp-Name: {encode_value(name)}\r\n"
-            lines = text.encode("ascii")
-            if len(self._lines) >= HEADS_REMEMBERED:
-                self._lines.clear()
-            self._lines[version, method, name] = lines
-        return lines
 
     def learn_tools(self, envelope: Envelope) -> None:
         """Note which tools of a list mirror parameters; a tool whose annotation is invalid leaves the list."""
@@ -232,7 +218,7 @@ class Back:
             params = {"_meta": _client_meta(request)} | ({"cursor": cursor} if cursor is not None else {})
             text = request_message(str(call.id).encode(), "tools/list", params)
             assert self.client is not None
-            lines = self.header_lines(request.version, "tools/list") + request.forwarded
+            lines = mirrored_lines(request.version, "tools/list") + request.forwarded
             await post_modern(self.client, self.name, call, text, lines)
             if call.answer is None or "result" not in call.answer.members:
                 return
@@ -263,7 +249,7 @@ class Back:
                 await self.channels().call(call, request, self.probe_of(request))
             else:
                 await self.need_modern(request)
-                lines = self.header_lines(request.version, "server/discover") + forwarded
+                lines = mirrored_lines(request.version, "server/discover") + forwarded
                 await post_modern(self.client, self.name, call, request.write(call.id), lines)
         if call.answer is None:
             raise BackFault(f"{self.name} gave no answer to server/discover. Try again.")
@@ -322,7 +308,7 @@ class Back:
             async with asyncio.timeout(PROBE):
                 if self.client is None:
                     return await self.channels().is_spoken(call, text)
-                lines = self.header_lines(MODERN[-1], "server/discover") + forwarded
+                lines = mirrored_lines(MODERN[-1], "server/discover") + forwarded
                 return await probe_http(self.client, self.name, call, text, lines)
         except (Fault, TimeoutError):
             return False

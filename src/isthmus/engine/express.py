@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from isthmus.engine.modern import ModernCall, mirrored_lines, settle
+from isthmus.engine.modern import ModernCall, header_lines, settle
 from isthmus.errors import BackFault, Fault
 from isthmus.protocol.judge import ModernRequest
 from isthmus.transports.http_back import post_modern, read_answer, read_modern
@@ -32,7 +32,7 @@ class ExpressCall(ModernCall):
 
     def __init__(self, back: "Back", request: ModernRequest, port: Port, headers: Mapping[str, str]) -> None:
         super().__init__(back, request, port)
-        self._extra = mirrored_lines(back, request, headers)
+        self._extra = header_lines(back, request, headers)
         self._text = request.write(self.id)
         self._connection: Connection | None = None
         self._stream: EventStream | None = None

@@ -19,6 +19,7 @@ from isthmus.types import Mute, Port, Session, Strays
 from isthmus.version import __version__
 from isthmus.wire.codec import close_object, one_line, parse_own
 from isthmus.wire.envelope import Envelope, error_message, request_message
+from isthmus.wire.headers import mirrored_lines
 
 if TYPE_CHECKING:
     from isthmus.engine.sharing import Opened
@@ -166,7 +167,7 @@ class Gateway:
                 if back.client is None:
                     back.channels().send(text)
                 elif back.is_modern is not False:
-                    response = await back.client.request("POST", back.header_lines(version, envelope.method), text)
+                    response = await back.client.request("POST", mirrored_lines(version, envelope.method), text)
                     if response.stream is not None:
                         response.stream.close()
         except (Fault, TimeoutError) as fault:

@@ -21,6 +21,7 @@ from isthmus.transports.http_back import post_modern
 from isthmus.types import Call, Strays
 from isthmus.wire.codec import close_object, decode, encode, one_line
 from isthmus.wire.envelope import INVALID_PARAMS, Envelope
+from isthmus.wire.headers import mirrored_lines
 
 if TYPE_CHECKING:
     from isthmus.engine.back import Back
@@ -167,7 +168,7 @@ class Listening:
         if back.client is None:
             await back.channels().call(call, request, back.probe_of(request))
         else:
-            extra = back.header_lines(request.version, request.row.name) + self._forwarded
+            extra = mirrored_lines(request.version, request.row.name) + self._forwarded
             await post_modern(back.client, back.name, call, request.write(call.id), extra)
 
     def _request(self) -> ModernRequest:

@@ -27,7 +27,7 @@ from isthmus.transports.http_back import error_code, post_modern
 from isthmus.types import Call, Port
 from isthmus.wire.codec import close_object, decode, one_line
 from isthmus.wire.envelope import INVALID_PARAMS, Envelope, error_message, result_message
-from isthmus.wire.headers import Headers
+from isthmus.wire.headers import Headers, mirrored_lines
 
 if TYPE_CHECKING:
     from isthmus.engine.back import Back
@@ -179,18 +179,18 @@ async def send(back: "Back", call: ModernCall, request: ModernRequest, headers: 
     if back.is_modern is not True:
         await back.need_modern(request)
     call.remakes_headers = headers is None and request.row.name == "tools/call"
-    extra = mirrored_lines(back, request, headers)
+    extra = header_lines(back, request, headers)
     await post_modern(client, back.name, call, request.write(call.id), extra)
     if call.mismatched:
         # "the client SHOULD call `tools/list` to check for changes to the tool's `inputSchema`, then retry"
         await back.fetch_tools(request)
         call.remakes_headers = False
-        await post_modern(client, back.name, call, request.write(call.id), mirrored_lines(back, request, headers))
+        await post_modern(client, back.name, call, request.write(call.id), header_lines(back, request, headers))
 
 
-def mirrored_lines(back: "Back", request: ModernRequest, headers: Mapping[str, str] | None) -> bytes:
+def header_lines(back: "Back", request: ModernRequest, headers: Mapping[str, str] | None) -> bytes:
     """The header lines that mirror the body. The values were checked against it or are made from it."""
-    lines = back.header_lines(request.version, request.row.name, request.name) + request.forwarded
+    lines = mirrored_lines(request.version, request.row.name, request.name) + request.forwarded
     if headers is not None:
         return lines + _relayed(headers, request)
     if request.row.name == "tools/call" and request.name in back.mirrored:

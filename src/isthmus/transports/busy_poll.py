@@ -12,9 +12,9 @@ import asyncio
 import os
 import time
 from typing import Final
-from weakref import WeakKeyDictionary
 
 from isthmus.limits import POLL_CREDIT, POLL_RETRY
+from isthmus.transports.per_loop import PerLoop
 
 
 class BusyPoll:
@@ -63,12 +63,4 @@ class BusyPoll:
         asyncio.get_running_loop().call_soon(self._look)
 
 
-_polls: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, BusyPoll]] = WeakKeyDictionary()
-
-
-def poll_of(loop: asyncio.AbstractEventLoop) -> BusyPoll:
-    """The one of a loop."""
-    poll = _polls.get(loop)
-    if poll is None:
-        poll = _polls[loop] = BusyPoll()
-    return poll
+poll_of: Final = PerLoop(lambda _: BusyPoll())

@@ -8,9 +8,9 @@ with many backs, hardly any has more than one write in a turn.
 import asyncio
 import logging
 from typing import Final, Protocol
-from weakref import WeakKeyDictionary
 
 from isthmus.transports.busy_poll import poll_of
+from isthmus.transports.per_loop import PerLoop
 
 _log: Final = logging.getLogger("isthmus.transports")
 
@@ -47,12 +47,4 @@ class Cork:
         self._poll.wrote()
 
 
-_corks: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, Cork]] = WeakKeyDictionary()
-
-
-def cork_of(loop: asyncio.AbstractEventLoop) -> Cork:
-    """The one of a loop."""
-    cork = _corks.get(loop)
-    if cork is None:
-        cork = _corks[loop] = Cork(loop)
-    return cork
+cork_of: Final = PerLoop(Cork)

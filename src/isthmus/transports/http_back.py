@@ -379,6 +379,8 @@ class _Reader:
 
     async def _finish(self, stream: EventStream) -> None:
         """After the answer "the server SHOULD terminate the stream"; until then the connection can't be used again."""
+        if stream.is_over:
+            return
         with suppress(BackFault, TimeoutError):
             async with asyncio.timeout(limits.STREAM_LINGER):
                 while await stream.events():

@@ -16,7 +16,7 @@ from isthmus.errors import BackFault, BackUnavailable, ConfigError
 from isthmus.limits import CLOSE_CONNECTIONS, POOL_CONNECTIONS, POOL_IDLE, REDIRECTS, Limits
 from isthmus.transports.http_connect import Origin, Route, connect, find_proxy, follow, split_url
 from isthmus.transports.http_response import EventStream, Failure, Response
-from isthmus.transports.http_stream import Connection, Known, Waiter
+from isthmus.transports.http_stream import Connection, Waiter
 from isthmus.version import __version__, new_id
 
 __all__ = ["EventStream", "HttpClient", "Response", "Statistics"]
@@ -70,7 +70,6 @@ class HttpClient:
         """What requests call this client in `Via`."""
         self._fixed = _fixed_lines(name, self._origin.authority, headers, self.via)
         self._heads: dict[str, bytes] = {}
-        self._known: Known | None = None
         self._idle: list[Connection] = []
         self._used = 0
         self._queue: deque[asyncio.Future[Connection | None]] = deque()
@@ -335,9 +334,7 @@ class HttpClient:
 
     async def _open(self, apart: "_Apart | None" = None) -> Connection:
         """A fresh connection: in a slot that the caller has, or apart from all slots."""
-        if self._known is None:
-            self._known = Known(asyncio.get_running_loop())
-        connection = Connection(apart or self, self._name, self._limits.result, self._known)
+        connection = Connection(apart or self, self._name, self._limits.result)
         try:
             if not self._closed:
                 await connect(self._route, connection)

@@ -76,6 +76,11 @@ class EventStream:
         self._why: str | None = None
         self._waker: asyncio.Future[None] | None = None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing left to be read, and nothing will come."""
+        return self._ended and not self._pieces
+
     async def events(self) -> list[Event]:
         """The next events, at least one; [] when the stream has ended or was closed. The caller bounds the wait.
 

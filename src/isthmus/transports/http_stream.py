@@ -19,6 +19,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from isthmus.limits import BODY_TOGETHER, HEADS_REMEMBERED, POOL_IDLE, RESPONSE_HEAD
 from isthmus.transports.cork import cork_of
 from isthmus.transports.http_response import EventStream, Failure, Response
+from isthmus.transports.per_loop import PerLoop
 
 _TIMEOUT: Final = re.compile(r"\btimeout=([0-9]{1,6})\b", re.IGNORECASE)
 _FRAMELESS: Final = (202, 204, 304)
@@ -52,9 +53,10 @@ class Waiter(Protocol):
 
 
 class Known:
-    """What a back sends again and again: the keys of headers' names, and whole heads of plain responses.
+    """What backs send again and again: the keys of headers' names, and whole heads of plain responses.
 
-    A head that is byte for byte one that llhttp has read means the same again; its callbacks cost more than the rest.
+    A head that is byte for byte one that llhttp has read means the same again, whoever sends it; its callbacks cost
+    more than the rest. So a loop has one for all backs: many send the same, and the date is another every second.
     """
 
     __slots__ = ("cork", "heads", "keys")
@@ -65,6 +67,9 @@ class Known:
         self.heads: dict[bytes, tuple[dict[str, str], int]] = {}
 
 
+known_of: Final = PerLoop(Known)
+
+
 class Connection(asyncio.Protocol):
     """One connection; see the module's opening.
 
@@ -72,7 +77,6 @@ class Connection(asyncio.Protocol):
         owner: the pool.
         name: the back's, for messages.
         bound: the largest body and the largest event, in bytes.
-        known: what all connections to a back have in common.
     """
 
     __slots__ = (
@@ -104,12 +108,12 @@ class Connection(asyncio.Protocol):
         "served",
     )
 
-    def __init__(self, owner: Owner, name: str, bound: int, known: Known) -> None:
+    def __init__(self, owner: Owner, name: str, bound: int) -> None:
         self._owner = owner
         self._name = name
         self._bound = bound
-        self._known = known
         self.loop = asyncio.get_running_loop()
+        self._known = known_of(self.loop)
         self._transport: asyncio.Transport | None = None
         self._parser: HttpResponseParser | None = None
         self._waiter: Waiter | None = None

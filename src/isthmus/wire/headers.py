@@ -6,7 +6,10 @@ Source: 2026-07-28 `basic/transports/streamable-http`, *Value Encoding*.
 import base64
 import binascii
 import re
+from functools import lru_cache
 from typing import Final
+
+from isthmus.limits import HEADS_REMEMBERED, ROUTE_LONGEST
 
 _PREFIX: Final = "=?base64?"
 _SUFFIX: Final = "?="
@@ -33,6 +36,21 @@ def encode_value(value: str) -> str:
     if (value == "" or _PLAIN.match(value)) and not marked:
         return value
     return _PREFIX + base64.b64encode(value.encode("utf-8", "surrogatepass")).decode() + _SUFFIX
+
+
+def mirrored_lines(version: str, method: str, name: str | None = None) -> bytes:
+    """The header lines that every modern request carries: its revision, its method, and what its method routes by."""
+    if name is not None and len(name) > ROUTE_LONGEST:
+        return _write_lines.__wrapped__(version, method, name)
+    return _write_lines(version, method, name)
+
+
+@lru_cache(HEADS_REMEMBERED)
+def _write_lines(version: str, method: str, name: str | None) -> bytes:
+    text = f"MCP-Protocol-Version: {version}\r\nMcp-Method: {encode_value(method)}\r\n"
+    if name is not None:
+        text += f"Mcp-Name: {encode_value(name)}\r\n"
+    return text.encode("ascii")
 
 
 def decode_value(value: str) -> str | None:
