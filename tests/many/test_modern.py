@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from isthmus.engine.member import Spec
 from isthmus.many.catalog import Catalog, Item, Shelf, Whole
 from isthmus.many.gateway import Many
 from isthmus.protocol.judge import ModernRequest, judge_modern
+from isthmus.routing.choice import Choice, Edit, Part
 from isthmus.routing.face import Face
 from isthmus.transports.target import HttpTarget
 from tests.engine.clients import Box, ModernClient, envelope, request_text, run, until
@@ -203,6 +205,19 @@ def test_a_call_goes_the_short_way_and_is_the_same_call_where_it_can_not(tmp_pat
             assert was_short == [False, True, True, False]
             assert {each.headers["mcp-name"] for each in two.heard if "mcp-name" in each.headers} == {"echo"}
             assert not one.messages("tools/call")
+
+    run(scenario)
+
+
+def test_arguments_are_edited_whichever_way_a_call_goes() -> None:
+    async def scenario() -> None:
+        choice = Choice(tools=Part(edits=(("echo", Edit(rename="say", hidden=("x",), fixed=(("y", b"2"),))),)))
+        async with http_back("modern") as one:
+            spec = replace(remote(one, "a"), face=Face("a", choice))
+            async with many(spec) as made:
+                for number in range(3):
+                    _, answer = await express(made, number, "tools/call", name="a_say", arguments={"x": 1, "z": 3})
+                    assert answer["result"]["echo"] == {"z": 3, "y": 2}
 
     run(scenario)
 

@@ -89,10 +89,11 @@ def test_who_answers_is_all_that_a_result_gets(result: list[tuple[str, str]], sp
     text = write_object([('"jsonrpc"', '"2.0"'), ('"id"', "1"), ('"result"', write_object(result, space))], space)
     message = parse(text.encode())
     assert isinstance(message, Envelope), message
-    written = parse(with_server_info(message, b"7", ServerInfo({"name": "i"})))
+    info = ServerInfo("i")
+    written = parse(with_server_info(message, b"7", info))
     assert isinstance(written, Envelope)
     assert (written.key, list(written.members)) == (7, list(message.members))
-    added = ('"_meta"', '{"io.modelcontextprotocol/serverInfo":{"name":"i"}}')
+    added = ('"_meta"', '{"io.modelcontextprotocol/serverInfo":' + bytes(info.raw).decode() + "}")
     raw = tokens(bytes(written.members["result"]))
     as_opened = tokens(write_object([*collapsed(result), added], "").encode())
     as_it_was = tokens(write_object([*result, added], "").encode())

@@ -66,8 +66,7 @@ class Back:
         self.tasks = Tasks()
         self.deadlines = Deadlines(asyncio.get_running_loop())
         self.ids: Correlator[None] = Correlator()
-        own = edits.ServerInfo({"name": settings.name, "version": __version__})
-        self.server_info = None if settings.keeps_identity else own
+        self.server_info = None if settings.keeps_identity else edits.server_info(settings.name)
         self.mirrored: dict[str, tuple[Mirrored, ...]] = {}
         self.client: HttpClient | None = None
         self.has_answered = False

@@ -25,8 +25,8 @@ from isthmus.protocol.judge import ModernRequest
 from isthmus.protocol.names import CANCELLED, HEADERS_KEY, LOG_LEVEL_KEY, MISSING_KEY
 from isthmus.protocol.versions import MODERN
 from isthmus.routing import merge
+from isthmus.routing.face import KEYS, NAMED
 from isthmus.types import Mute, Port, Session, Strays
-from isthmus.version import __version__
 from isthmus.wire.codec import encode, parse_own, string
 from isthmus.wire.envelope import (
     Envelope,
@@ -66,9 +66,8 @@ class Many:
         self.tasks = Tasks()
         self.loop = asyncio.get_running_loop()
         self.now = self.loop.time
-        info = edits.ServerInfo({"name": self.settings.name, "version": __version__})
-        self.pages = Pages(info.raw)
-        self.info: Raw = info.raw
+        self.info: Raw = edits.server_info(self.settings.name).raw
+        self.pages = Pages(self.info)
         self.catalog = Catalog(self.now)
         self.sessions: set[ManySession] = set()
         self.listeners: set[Callable[[], object]] = set()
@@ -243,22 +242,20 @@ class Many:
             return sole.gateway.express(request, port, headers)
         if method in KIND_OF:
             return self._express_list(request, port, headers)
-        if method not in ROUTED:
+        kind, name = NAMED.get(method), request.name
+        route = self.routes.likely(kind, name) if kind is not None and name is not None else None
+        if kind is None or route is None or route.text is None or route.member.why_out is not None:
             return None
-        try:
-            asked = wanted(method, request.params)
-            route = self.routes.find(asked)
-        except Fault:
+        params, gateway = request.params, route.member.gateway
+        if "requestState" in params or not gateway.can_express():
             return None
-        if route is None or route.member.why_out is not None or "requestState" in request.params:
-            return None
-        gateway = route.member.gateway
-        if not gateway.can_express():
-            return None
-        params, name = dict(request.params), request.name
-        leave = gateway.express(_readdressed(request, route), _routed(port, route, method), headers)
+        face = route.member.face
+        if face.is_plain:
+            return gateway.express(request, port, headers)
+        said, params[KEYS[kind]], request.name = params[KEYS[kind]], route.text, route.own
+        leave = gateway.express(request, RoutedPort(port, face, method), headers)
         if leave is None:  # nothing has been done then: the name must be the client's again
-            request.params, request.name = params, name
+            params[KEYS[kind]], request.name = said, name
         return leave
 
     def _express_list(

@@ -5,7 +5,10 @@ not rewritten) is looked up in the catalog.
 """
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from msgspec import Raw
 
 from isthmus import limits
 from isthmus.errors import Fault, FrontFault
@@ -19,10 +22,14 @@ if TYPE_CHECKING:
 
 
 class Route(NamedTuple):
-    """Where a request goes, and what it asks for under the back's own name."""
+    """Where a request goes, and what it asks for under the back's own name.
+
+    `text` is the own name as JSON where the request needs no other change; only those that `find` gives have it.
+    """
 
     member: "Member"
     own: str
+    text: Raw | None = None
 
 
 class Wanted(NamedTuple):
@@ -87,7 +94,7 @@ class Routes:
         passing = [each for each in self.members if each.face.is_plain and not each.spec.hears_headers]
         self.sole = passing[0] if may_pass and not hidden and len(passing) == len(self.members) == 1 else None
         """The only member, where nothing of it is changed."""
-        self._found: dict[Wanted, Route] = {}
+        self._found: dict[tuple[str, str], Route] = {}
         self._is_lasting = not hidden and not self._known
         self._hidden_templates = [shown for kind, shown in hidden if kind == "resourceTemplates"]
 
@@ -104,6 +111,14 @@ class Routes:
             layered.append((name, shelf if is_whole else Shelf(items, shelf.until, shelf.is_public)))
         return layered
 
+    def likely(self, kind: str, shown: str) -> Route | None:
+        """Where something is, if that can be said without a list and without a fault."""
+        found = self._found.get((kind, shown))
+        if found is None:
+            with suppress(Fault):
+                found = self.find(Wanted(kind, shown))
+        return found
+
     def find(self, asked: Wanted) -> Route | None:
         """Where something is; None where only the catalog knows.
 
@@ -113,6 +128,8 @@ class Routes:
         found = self._found.get(asked)
         if found is None:
             found = self._find(asked)
+            if found is not None:
+                found = found._replace(text=found.member.face.text(asked.kind, found.own))
             if found is not None and self._is_lasting and len(asked.shown) <= limits.ROUTE_LONGEST:
                 if len(self._found) >= limits.ROUTES_REMEMBERED:
                     self._found.clear()

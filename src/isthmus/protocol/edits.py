@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Container
-from typing import Any, Final
+from functools import lru_cache
+from typing import Final
 
 import msgspec
 from msgspec import Raw
 
 from isthmus.protocol.names import PROGRESS_KEY, SERVER_INFO_KEY, SUBSCRIPTION_KEY
 from isthmus.protocol.param_headers import ANNOTATION, Mirrored, read_schema
+from isthmus.version import __version__
 from isthmus.wire.codec import close_object, decode, encode, identify, open_object, string
 from isthmus.wire.envelope import Envelope, Members
 from isthmus.wire.scan import ScanError, scan_items
@@ -29,9 +31,13 @@ class ServerInfo:
 
     __slots__ = ("raw", "tail")
 
-    def __init__(self, info: dict[str, Any]) -> None:
-        self.raw = Raw(encode(info))
+    def __init__(self, name: str) -> None:
+        self.raw = Raw(encode({"name": name, "version": __version__}))
         self.tail = b',"_meta":{"' + SERVER_INFO_KEY.encode() + b'":' + bytes(self.raw) + b"}}"
+
+
+server_info: Final = lru_cache(16)(ServerInfo)
+"""Who answers, by the name of the proxy: one for all its backs."""
 
 
 def with_server_info(envelope: Envelope, id: bytes, info: ServerInfo) -> bytes:

@@ -21,7 +21,7 @@ from isthmus.wire.envelope import Members
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_KEYS: Final[dict[str, str]] = {
+KEYS: Final[dict[str, str]] = {
     "tools": "name",
     "prompts": "name",
     "resources": "uri",
@@ -77,7 +77,7 @@ class Face:
         part = self._parts[kind]
         if not part.is_shown(own):
             return None
-        if _KEYS[kind] != "name":
+        if KEYS[kind] != "name":
             return join_uri(self.prefix, own)
         name = part.renamed.get(own) or own
         if part.originals.get(name, own) != own:
@@ -88,7 +88,7 @@ class Face:
         """The back's own name, URI or template of one that the prefix was split off; None where it is not shown."""
         part = self._parts[kind]
         name = shown_own
-        if _KEYS[kind] == "name":
+        if KEYS[kind] == "name":
             name = part.originals.get(shown_own, shown_own)
             if part.renamed.get(name, shown_own) != shown_own:
                 return None
@@ -100,7 +100,7 @@ class Face:
         None where it is left out: not shown, without a name, or a tool that could never be called (`refusal` says so).
         """
         members = open_object(text)
-        key = _KEYS[kind]
+        key = KEYS[kind]
         own = string(members.get(key)) if members is not None else None
         if members is None or own is None:
             return None
@@ -175,6 +175,11 @@ class Face:
         if arguments or "arguments" in params:
             params["arguments"] = Raw(close_object(arguments))
 
+    def text(self, kind: str, own: str) -> Raw | None:
+        """What takes the place of the name in a request for a thing; None where more changes in it than that."""
+        edit = self._parts[kind].edits.get(own, _NO_EDIT)
+        return None if edit.hidden or edit.fixed else text_of(own)
+
     def put(self, method: str, own: str, params: Members) -> None:
         """Name the thing as the back does, in the opened `params` of any request that names one (`thing_of`)."""
         if method == "tools/call":
@@ -184,8 +189,8 @@ class Face:
             if ref is not None:
                 ref["name" if string(ref.get("type")) == "ref/prompt" else "uri"] = text_of(own)
                 params["ref"] = Raw(close_object(ref))
-        elif method in _NAMED:
-            params[_KEYS[_NAMED[method]]] = text_of(own)
+        elif method in NAMED:
+            params[KEYS[NAMED[method]]] = text_of(own)
 
     def _name(self, members: Members, edit: Edit) -> bool:
         """The `name` of a resource or template. It is no key of anything, so it is never shortened."""
@@ -211,7 +216,7 @@ class Face:
         return is_edited
 
 
-_NAMED: Final[dict[str, str]] = {
+NAMED: Final[dict[str, str]] = {
     "tools/call": "tools",
     "prompts/get": "prompts",
     "resources/read": "resources",
@@ -223,9 +228,9 @@ _NAMED: Final[dict[str, str]] = {
 
 def thing_of(method: str, params: Members) -> tuple[str, str] | None:
     """What a request names: its kind, and the client's name, URI or template of it; None where it names nothing."""
-    kind = _NAMED.get(method)
+    kind = NAMED.get(method)
     if kind is not None:
-        name = string(params.get(_KEYS[kind]))
+        name = string(params.get(KEYS[kind]))
         return (kind, name) if name is not None else None
     ref = open_object(params["ref"]) if method == "completion/complete" and "ref" in params else None
     if ref is None:

@@ -69,7 +69,7 @@ class HttpClient:
         self.via = new_id()
         """What requests call this client in `Via`."""
         self._fixed = _fixed_lines(name, self._origin.authority, headers, self.via)
-        self._heads: dict[str, bytes] = {}
+        self._post_head = self._make_head("POST", self._target)
         self._idle: list[Connection] = []
         self._used = 0
         self._queue: deque[asyncio.Future[Connection | None]] = deque()
@@ -123,7 +123,7 @@ class HttpClient:
             BackFault: the response can't be used, or there was none.
         """
         if target is None:
-            head = self._heads.get(verb) or self._make_head(verb, self._target)
+            head = self._post_head if verb == "POST" else self._make_head(verb, self._target)
         else:
             head = self._make_head(verb, target)
         own_extra = extra
@@ -185,8 +185,7 @@ class HttpClient:
         """
         connection = self._take_idle()
         if connection is not None:
-            head = self._heads.get("POST") or self._make_head("POST", self._target)
-            connection.start(b"%b%bContent-Length: %d\r\n\r\n" % (head, extra, len(body)), body, waiter)
+            connection.start(b"%b%bContent-Length: %d\r\n\r\n" % (self._post_head, extra, len(body)), body, waiter)
         return connection
 
     def statistics(self) -> Statistics:
@@ -370,8 +369,6 @@ class HttpClient:
         head = f"{verb} {where} HTTP/1.1\r\n".encode() + self._fixed + _ACCEPT.get(verb, b"")
         if self._route.is_forwarded and self._route.proxy is not None:
             head += self._route.proxy.authorization
-        if target == self._target:
-            self._heads[verb] = head
         return head
 
     def _redirected(self, verb: str, target: str, response: Response) -> str:
