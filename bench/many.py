@@ -124,10 +124,12 @@ def turn(target: Target, era: str, in_flight: int) -> Turn:
 def measure(plan: Plan, targets: Sequence[Target], found: Found, eras: Sequence[str]) -> None:
     """Calls and lists of all targets, by turns; the order turns round, too, so that none is always the first."""
     for number in range(plan.rounds):
-        for target in targets if number % 2 else reversed(targets):
-            for era in eras:
-                for in_flight in (1, 16):
+        turned = targets if number % 2 else targets[::-1]
+        for era in eras:
+            for in_flight in (1, 16):
+                for target in turned:
                     found.calls.setdefault((target.name, era, in_flight), []).append(turn(target, era, in_flight))
+            for target in turned:
                 if era in target.readers:
                     took = times(target.readers[era], target.tools, LISTS)
                     found.lists.setdefault((target.name, era), []).append(took)

@@ -242,20 +242,21 @@ class Many:
             return sole.gateway.express(request, port, headers)
         if method in KIND_OF:
             return self._express_list(request, port, headers)
-        kind, name = NAMED.get(method), request.name
-        route = self.routes.likely(kind, name) if kind is not None and name is not None else None
-        if kind is None or route is None or route.text is None or route.member.why_out is not None:
+        params = request.params
+        route = self.routes.simple(method, params)
+        if route is None or route.text is None or route.member.why_out is not None or "requestState" in params:
             return None
-        params, gateway = request.params, route.member.gateway
-        if "requestState" in params or not gateway.can_express():
+        gateway, face = route.member.gateway, route.member.face
+        if not gateway.can_express():
             return None
-        face = route.member.face
         if face.is_plain:
             return gateway.express(request, port, headers)
-        said, params[KEYS[kind]], request.name = params[KEYS[kind]], route.text, route.own
+        key, name = KEYS[NAMED[method]], request.name
+        said, params[key] = params[key], route.text
+        request.name = route.own if request.row.routed is not None else None
         leave = gateway.express(request, RoutedPort(port, face, method), headers)
         if leave is None:  # nothing has been done then: the name must be the client's again
-            params[KEYS[kind]], request.name = said, name
+            params[key], request.name = said, name
         return leave
 
     def _express_list(

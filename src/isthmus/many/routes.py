@@ -13,8 +13,9 @@ from msgspec import Raw
 from isthmus import limits
 from isthmus.errors import Fault, FrontFault
 from isthmus.many.catalog import Asker, Catalog, Shelf, may_make
-from isthmus.routing.face import thing_of
+from isthmus.routing.face import KEYS, NAMED, thing_of
 from isthmus.routing.namespace import Namespace, is_shortened, join_uri
+from isthmus.wire.codec import string
 from isthmus.wire.envelope import INVALID_PARAMS, Members
 
 if TYPE_CHECKING:
@@ -111,13 +112,17 @@ class Routes:
             layered.append((name, shelf if is_whole else Shelf(items, shelf.until, shelf.is_public)))
         return layered
 
-    def likely(self, kind: str, shown: str) -> Route | None:
-        """Where something is, if that can be said without a list and without a fault."""
+    def simple(self, method: str, params: Members) -> Route | None:
+        """Where a request goes that names one thing, and needs no list and no change but the name (`text`)."""
+        kind = NAMED.get(method)
+        shown = string(params.get(KEYS[kind])) if kind is not None else None
+        if kind is None or shown is None:
+            return None
         found = self._found.get((kind, shown))
         if found is None:
             with suppress(Fault):
                 found = self.find(Wanted(kind, shown))
-        return found
+        return found if found is not None and found.text is not None else None
 
     def find(self, asked: Wanted) -> Route | None:
         """Where something is; None where only the catalog knows.

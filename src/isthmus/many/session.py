@@ -25,6 +25,7 @@ from isthmus.protocol.correlate import Correlator
 from isthmus.protocol.crossings import legacy_front
 from isthmus.protocol.judge import make_modern
 from isthmus.protocol.names import CANCELLED, HEADERS_KEY, INITIALIZED
+from isthmus.routing.face import KEYS, NAMED
 from isthmus.types import Port, Session, Strays, refuse_twice
 from isthmus.wire.codec import close_object, encode, identify, one_line, open_object, parse, parse_own, string
 from isthmus.wire.envelope import (
@@ -303,10 +304,13 @@ class ManySession:
             await self._list(envelope, port)
         elif method in ROUTED:
             params = (open_object(envelope.members["params"]) if "params" in envelope.members else None) or {}
-            asked = wanted(method, params)
-            route = self._many.routes.find(asked) or await self._many.routes.seek(asked, self._many.catalog, self)
+            simple = self._many.routes.simple(method, params)
+            route = simple or await self._seek(method, params)
             if not route.member.face.is_plain:
-                route.member.face.put(method, route.own, params)
+                if simple is not None and simple.text is not None:
+                    params[KEYS[NAMED[method]]] = simple.text
+                else:
+                    route.member.face.put(method, route.own, params)
                 envelope.members["params"] = Raw(close_object(params))
             await self._send(route, envelope, port, running)
         elif method == "ping":
@@ -316,6 +320,10 @@ class ManySession:
             port.answer(result_message(id, {}), 200)
         else:
             raise no_one_server(method)
+
+    async def _seek(self, method: str, params: Members) -> Route:
+        asked, routes = wanted(method, params), self._many.routes
+        return routes.find(asked) or await routes.seek(asked, self._many.catalog, self)
 
     async def _send(self, route: Route, envelope: Envelope, port: Port, running: Running) -> None:
         member = route.member
