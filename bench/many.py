@@ -13,28 +13,32 @@ import argparse
 import contextlib
 import http.client
 import os
+import statistics
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from environments import python_environment, python_version
 from harness import BENCH, ISTHMUS, BenchError, Interrupted, Stage, free_port, install_packages, two_cores
-from many_report import Found, Scale, Turn, tell, verdict, write
+from many_report import Found, Scale, Turn, percentile, tell, verdict, write
 from many_targets import (
     BASE,
     TOOLS,
+    Caller,
+    Doing,
     Hole,
     Reader,
+    by_turns,
     http_servers,
     prefixes,
     start_isthmus,
     stdio_servers,
-    times,
     wait_open,
 )
 from path_loads import MODERN, HttpFace, compact, message
-from path_memory import cpu_seconds, resident_bytes
+from path_memory import cpu_seconds, family, resident_bytes
 from path_report import plain
 from path_targets import Way, start_path_back
 from servers import META
@@ -50,6 +54,8 @@ HOLE = 50
 SIZES = (1, 10, 50, 100)
 STDIO = 20
 LISTS = 200
+CALLS = 1000
+ROW = 20
 SIZE = 100
 WINDOW = 0.4
 """Seconds. Short, and many of them: what else a machine does then disturbs all targets alike."""
@@ -114,11 +120,28 @@ def warm(target: Target, eras: Sequence[str]) -> None:
 
 
 def turn(target: Target, era: str, in_flight: int) -> Turn:
-    """One round of calls."""
+    """One round of calls, by wrk."""
     cpu = cpu_seconds(target.process.pid)
     sample = target.faces[era].window(SIZE, in_flight, WINDOW)
     cpu = cpu_seconds(target.process.pid) - cpu
     return Turn(sample.calls / sample.seconds, cpu / sample.calls * 1e6, sample.p50_ms, sample.p99_ms)
+
+
+def one_by_one(targets: Sequence[Target], era: str) -> list[Turn]:
+    """One round of calls of which one is in flight."""
+    callers = [Caller(target.faces[era], SIZE) for target in targets]
+    doing = [Doing(each.call, family(target.process.pid)) for each, target in zip(callers, targets, strict=True)]
+    by_turns(doing, CALLS, ROW)
+    for caller in callers:
+        caller.close()
+    return [
+        Turn(
+            1 / statistics.mean(each.took),
+            each.cpu / CALLS * 1e6,
+            *(percentile(each.took, at) * 1e3 for at in (0.5, 0.99)),
+        )
+        for each in doing
+    ]
 
 
 def measure(plan: Plan, targets: Sequence[Target], found: Found, eras: Sequence[str]) -> None:
@@ -126,13 +149,18 @@ def measure(plan: Plan, targets: Sequence[Target], found: Found, eras: Sequence[
     for number in range(plan.rounds):
         turned = targets if number % 2 else targets[::-1]
         for era in eras:
-            for in_flight in (1, 16):
-                for target in turned:
-                    found.calls.setdefault((target.name, era, in_flight), []).append(turn(target, era, in_flight))
+            for target, done in zip(turned, one_by_one(turned, era), strict=True):
+                found.calls.setdefault((target.name, era, 1), []).append(done)
             for target in turned:
-                if era in target.readers:
-                    took = times(target.readers[era], target.tools, LISTS)
-                    found.lists.setdefault((target.name, era), []).append(took)
+                found.calls.setdefault((target.name, era, 16), []).append(turn(target, era, 16))
+            lists = {
+                target.name: Doing(partial(target.readers[era].list, target.tools), [])
+                for target in turned
+                if era in target.readers
+            }
+            by_turns(list(lists.values()), LISTS, ROW)
+            for name, lister in lists.items():
+                found.lists.setdefault((name, era), []).append([took * 1e3 for took in lister.took])
 
 
 def measure_http(plan: Plan, found: Found) -> None:
@@ -268,7 +296,8 @@ def run(options: argparse.Namespace) -> int:
     lines, met = verdict(found)
     print("\n".join([*tell(found), *lines]))
     if options.output:
-        write(options.output, found, plan.rounds, WINDOW, time.monotonic() - began)
+        how = {"rounds": plan.rounds, "window": WINDOW, "calls": CALLS, "row": ROW, "lists": LISTS}
+        write(options.output, found, time.monotonic() - began, **how)
         print(f"written: {os.path.relpath(options.output)}")
     return 0 if met else 1
 

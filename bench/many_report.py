@@ -223,17 +223,18 @@ median of {rounds} rounds, with the least and the largest in brackets; a ratio i
   Calls of many go to each back in turn, by names with prefixes, and so over 100 times as many connections, which are
   never warm; in **many, to one** they all go to the same back, and over as many connections as those of **one**.
 * **A black hole** takes connections and says nothing. The list asked for first waits for it; the others don't.
-* **Calls** are of 100 bytes, by wrk for {window:g} s, with one connection and with 16. What is *added* to a call is
+* **Calls** are of 100 bytes. 16 in flight: by wrk for {window:g} s. One in flight: by one client on a connection to
+  each target, {calls:,} calls to each, {row} in a row before the next target has its turn. What is *added* to a call is
   its median less that of `direct`.
-* **Lists** are read by one client over a connection that it keeps, from the first byte sent to the last one read, and
-  counted.
+* **Lists** are read by turns too, {lists} of each, over a connection that is kept, from the first byte sent to the last
+  one read, and counted.
 * **20 on stdio** are 20 processes of older servers, for a client of their era; beside them one such process, which
   reads all that is in flight at once.
 * **Memory** is resident, without the backs.
 """
 
 
-def write(place: str, found: Found, rounds: int, window: float, seconds: float) -> None:
+def write(place: str, found: Found, seconds: float, **method: float) -> None:
     """Write docs/performance-many.md, from nothing but what was measured."""
     today = datetime.datetime.now(datetime.UTC).date()
     lines = ["# Performance with many servers", ""]
@@ -241,5 +242,5 @@ def write(place: str, found: Found, rounds: int, window: float, seconds: float) 
     lines += [*(f"* {line}" for line in verdict(found)[0]), "", *tell(found)]
     lines += ["## Machine and versions", "", *machine()]
     lines += [f"* {name} {version}" for name, version in found.versions.items()]
-    lines += ["", "## Method", "", METHOD.format(rounds=rounds, window=window)]
+    lines += ["", "## Method", "", METHOD.format(**method)]
     Path(place).write_text("\n".join(lines).rstrip() + "\n")

@@ -7,21 +7,25 @@ import re
 import socket
 import sys
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness import BENCH, ISTHMUS, BenchError, Stage
-from path_loads import LEGACY, MODERN, compact, initialize, message
+from path_loads import LEGACY, MODERN, PLACE, HttpFace, check_answer, compact, initialize, message
+from path_memory import cpu_of
 from servers import META
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 TOOLS = 100
 """Of each back over HTTP; a back on stdio has 8."""
 BASE = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
 PATIENCE = 60.0
 TTL = 3600
+FIRST_CALL = 10**13
+"""An id as long as `PLACE`."""
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 
 
@@ -161,6 +165,61 @@ def wait_open(stage: Stage, name: str, process: subprocess.Popen[bytes], port: i
         time.sleep(0.002)
 
 
-def times(reader: Reader, count: int, rounds: int) -> Sequence[float]:
-    """The milliseconds of so many lists, one after the other."""
-    return [reader.list(count) * 1e3 for _ in range(rounds)]
+class Caller:
+    """One connection on which calls are made, each when the one before is answered; every answer is checked."""
+
+    def __init__(self, face: HttpFace, size: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", face.port), timeout=PATIENCE)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._requests = [request.split(PLACE.encode()) for request in face.requests(size)]
+        self._size = size
+        self._made = 0
+
+    def call(self) -> float:
+        """The seconds of one more call, to the next of the tools; raises `BenchError` when it is answered wrongly."""
+        self._made += 1
+        identifier = FIRST_CALL + self._made
+        request = str(identifier).encode().join(self._requests[self._made % len(self._requests)])
+        began = time.perf_counter()
+        self._socket.sendall(request)
+        answer = self._socket.recv(1 << 16)
+        while (missing := _missing(answer)) > 0:
+            answer += self._socket.recv(missing)
+        took = time.perf_counter() - began
+        if not answer.startswith(b"HTTP/1.1 200 "):
+            raise BenchError(f"a call was answered with {answer[:300]!r}")
+        check_answer(answer.partition(b"\r\n\r\n")[2], identifier, self._size)
+        return took
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def _missing(answer: bytes) -> int:
+    """How many bytes of an answer are still to come, as far as can be said."""
+    head, end, body = answer.partition(b"\r\n\r\n")
+    found = LENGTH.search(head + b"\r\n")
+    if not answer or (end and found is None):
+        raise BenchError(f"a call was answered with {answer[:300]!r}")
+    return int(found[1]) - len(body) if end and found is not None else 1
+
+
+@dataclass
+class Doing:
+    """Something that is done and timed, and the processes whose CPU time it costs."""
+
+    do: Callable[[], float]
+    members: list[int]
+    took: list[float] = field(default_factory=list)
+    """Seconds of each time."""
+    cpu: float = 0.0
+    """Seconds of all."""
+
+
+def by_turns(all_: Sequence[Doing], times: int, row: int) -> None:
+    """Do each so many times, `row` times before the next has its turn: what else goes on disturbs all alike."""
+    for _ in range(times // row):
+        for each in all_:
+            before = cpu_of(each.members)
+            each.took += [each.do() for _ in range(row)]
+            each.cpu += cpu_of(each.members) - before

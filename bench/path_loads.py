@@ -157,8 +157,7 @@ class HttpFace:
     def window(self, size: int, in_flight: int, seconds: float) -> Sample:
         """Load with `in_flight` connections; raises `BenchError` when any answer is an error or a wrong one."""
         file = self.stage.folder / "requests"
-        kinds = range(max(len(self.prefixes), len(self.sessions)))
-        file.write_bytes(b"\0".join(self._request(size, number) for number in kinds))
+        file.write_bytes(b"\0".join(self.requests(size)))
         modes = [("check", 1)] if in_flight == 1 else [("load", in_flight - 1), ("beside", 1)]
         running = [self._start(mode, connections, str(file), mark(size)) for mode, connections in modes]
         time.sleep(seconds)
@@ -173,6 +172,10 @@ class HttpFace:
         if sum(result["bytes"] for result in results) < calls * size:
             raise BenchError(f"{calls} answers had fewer than {size} bytes each")
         return Sample(calls, results[0]["duration_us"] / 1e6, results[0]["p50_us"] / 1e3, results[0]["p99_us"] / 1e3)
+
+    def requests(self, size: int) -> list[bytes]:
+        """Whole HTTP requests, one for each session and prefix, with `PLACE` instead of an id."""
+        return [self._request(size, number) for number in range(max(1, len(self.prefixes), len(self.sessions)))]
 
     def _request(self, size: int, session: int) -> bytes:
         said = compact(call(self.way, size, 0, self.prefix(session)))

@@ -44,13 +44,18 @@ def family(pid: int) -> list[int]:
 
 def cpu_seconds(pid: int) -> float:
     """User and system time of a proxy, to the nanosecond: the kernel's process clocks, not its ticks."""
+    return cpu_of(family(pid))
+
+
+def cpu_of(members: list[int]) -> float:
+    """The same of a `family`."""
     total = 0.0
-    for member in family(pid):
+    for member in members:
         try:
             total += time.clock_gettime((~member << 3) | 2)  # linux: CPUCLOCK_SCHED of another process
         except OSError as error:
-            if member == pid:
-                raise BenchError(f"the process {pid} that was measured is gone") from error
+            if member == members[0]:
+                raise BenchError(f"the process {member} that was measured is gone") from error
     return total
 
 
