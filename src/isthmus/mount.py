@@ -12,7 +12,7 @@ from isthmus.transports.http_front.asgi import AsgiFront, Receive, Scope, Send
 from isthmus.transports.target import Target
 
 if TYPE_CHECKING:
-    from isthmus.engine.member import Inner
+    from isthmus.engine.inner import Inner
 
 
 class HttpApp:

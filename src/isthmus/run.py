@@ -22,7 +22,7 @@ from isthmus.types import Relay
 if TYPE_CHECKING:
     import socket
 
-    from isthmus.engine.member import Inner
+    from isthmus.engine.inner import Inner
     from isthmus.record import Recorder
     from isthmus.tap import RecordedRelay
     from isthmus.transports.http_front.access import Access

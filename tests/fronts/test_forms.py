@@ -30,6 +30,9 @@ JSON, STREAM = "application/json", "text/event-stream"
         ("application/json; Q=0.5, text/event-stream;q=0.8", True, Streams.PREFERRED),
         ("application/json, text/event-stream;q=0", True, Streams.REFUSED),
         ("application/json;q=0.000, text/event-stream", False, Streams.PREFERRED),
+        ("text/event-stream;q=0, */*", True, Streams.REFUSED),
+        ("*/*, application/json;q=0", False, Streams.PREFERRED),
+        ("application/*;q=0.9, */*;q=0.1, application/json;q=0.5, text/*;q=0.7", True, Streams.PREFERRED),
         ("application/json;q=most, text/event-stream;q=", True, Streams.ACCEPTED),
     ],
 )

@@ -2,7 +2,8 @@
 
 ERA is legacy, modern, or mute (answers nothing). What it hears is appended to LOG with its name, and that it started.
 It starts fast: standard library only, run with -I -S. In its environment: TTL and SCOPE of its lists, PAGE (items on a
-page), TOOLS (more of them), CURSORS (circle, endless), REFUSE (so many lists, with the words WHY), SLOW (seconds
+page), TOOLS (more of them), CURSORS (circle, endless), ODD (JSON instead of a list), REFUSE (so many lists, with the
+words WHY), SLOW (seconds
 before it reads), DIES (at once, while this file is there), MUTE (methods that it does not answer), UNKNOWN (methods
 that it does not know), GATE (the file that the tool `wait` waits for), STUBBORN (it leaves late).
 """
@@ -80,7 +81,8 @@ def listed(message: Any) -> None:
     if CURSORS == "circle" and not more:
         more = {"nextCursor": "0"}
     fresh = {"ttlMs": TTL, "cacheScope": SCOPE} if MODERN else {}
-    result(message, **{key: items[at : at + PAGE]}, **more, **fresh)
+    said = items[at : at + PAGE] if "ODD" not in os.environ else json.loads(os.environ["ODD"])
+    result(message, **{key: said}, **more, **fresh)
 
 
 def call(message: Any) -> None:

@@ -56,7 +56,9 @@ def test_cursors_that_go_round_in_a_circle_end(era: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("era", ERAS)
-def test_a_list_has_so_many_pages_at_most(era: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_has_so_many_pages_at_most(
+    era: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(limits, "LIST_PAGES", 4)
 
     async def scenario() -> None:
@@ -65,6 +67,23 @@ def test_a_list_has_so_many_pages_at_most(era: str, tmp_path: Path, monkeypatch:
             result = await (await client_of(made, era)).request(1, "tools/list").result()
             assert shown(result) == [*prefixed(OWN_TOOLS[:4], "a"), *prefixed(OWN_TOOLS, "b")]
             assert len(heard(log, "a", "tools/list")) == 4
+
+    run(scenario)
+    assert [record.message for record in caplog.records] == [
+        "a answers tools/list on more than 4 pages; the rest is left out."
+    ]
+
+
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("odd", ['{"name": "echo"}', "null", '"echo"'])
+def test_what_is_no_list_is_said_to_be_none(era: str, odd: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec(era, "a", log, ODD=odd), spec("modern", "b", log)) as made:
+            result = await (await client_of(made, era)).request(1, "tools/list").result()
+            assert shown(result) == prefixed(OWN_TOOLS, "b")
+            why = result["_meta"]["isthmus/unavailable"]["a"]
+            assert why == "a answers tools/list with something else than a list. Report it to its makers."
 
     run(scenario)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mcp.types import Implementation, InitializeResult
 
     from isthmus.client.listening import Heard
-    from isthmus.engine.member import Inner
+    from isthmus.engine.inner import Inner
     from isthmus.transports.memory import Inbox
 
 Mode = Literal["auto", "legacy", "modern"]

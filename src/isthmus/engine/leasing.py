@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Raw
 
+from isthmus.engine.questions import Asked, Questions
 from isthmus.engine.sharing import Opened
 from isthmus.errors import Fault
 from isthmus.pool.policy import Key
 from isthmus.pool.pool import Lease, Pool
 from isthmus.protocol import edits
-from isthmus.protocol.correlate import Correlator
 from isthmus.protocol.methods import row_of
 from isthmus.protocol.names import CANCELLED, INITIALIZED, PROGRESS, PROGRESS_KEY
 from isthmus.protocol.versions import ASSUMED
@@ -60,26 +60,19 @@ class _LeasedPort:
         self._running = running
         self._opened = opened
         self._token = token
-        self._asked: dict[int | str, int] = {}
+        self._asked: Asked = {}
 
     def notify(self, message: bytes) -> None:
         envelope = parse(message)
         if not isinstance(envelope, Envelope):
             return
         if envelope.kind is Kind.REQUEST:
-            id = self._owner.expect(self._opened, envelope)
-            self._asked[envelope.key or 0] = id
-            message = one_line(edits.with_id(envelope, str(id).encode()))
+            message = self._owner.questions.ask(self._opened, self._asked, envelope)
         elif envelope.method == CANCELLED:
-            raw = edits.param(envelope, "requestId")
-            asked = (
-                self._asked.pop(asked_id, None) if raw is not None and (asked_id := identify(raw)) is not None else None
-            )
-            if asked is None:
+            withdrawn = self._owner.questions.withdraw(self._asked, envelope)
+            if withdrawn is None:
                 return
-            self._owner.questions.forget(asked)
-            edits.set_param(envelope, "requestId", str(asked).encode())
-            message = one_line(close_object(envelope.members))
+            message = withdrawn
         elif envelope.method == PROGRESS:
             if self._token is None or edits.token_of(envelope) != self._running.id:
                 return
@@ -113,7 +106,7 @@ class LeasingSession:
 
     def __init__(self, back: "Back", pool: Pool[Opened], strays: Strays, forwarded: bytes) -> None:
         self.version = ASSUMED
-        self.questions: Correlator[tuple[Opened, bytes, int | str]] = Correlator()
+        self.questions: Questions[Opened] = Questions()
         self._back = back
         self._pool = pool
         self._strays = strays
@@ -180,11 +173,8 @@ class LeasingSession:
 
     async def answer(self, envelope: Envelope) -> None:
         """Take the client's answer to a question there; an answer to nothing is dropped, counted."""
-        waiting = self.questions.take(envelope.key)
-        if waiting is not None:
-            opened, id, key = waiting
-            envelope.members["id"] = Raw(id)
-            envelope.id, envelope.key = id, key
+        opened = self.questions.answered(envelope)
+        if opened is not None:
             await opened.session.answer(envelope)
 
     async def close(self) -> None:
@@ -196,18 +186,11 @@ class LeasingSession:
                 lease.release()
         self._fresh = self._companion = None
 
-    def expect(self, opened: Opened, question: Envelope) -> int:
-        """The id under which the client is asked a question of a session."""
-        id = self.questions.mint()
-        self.questions.expect(id, (opened, question.id or b"null", question.key or 0))
-        return id
-
     def forget(self, ids: Iterable[int]) -> None:
         """A request is over, and with it what was asked in it, unless the client has others there: one may be meant."""
         self._unanswered.update(ids)
         if self._taken is None or self._taken[1] <= 1:
-            for id in self._unanswered:
-                self.questions.forget(id)
+            self.questions.forget(self._unanswered)
             self._unanswered.clear()
 
     # -- inside -----------------------------------------------------------------------------------------------------

@@ -3,69 +3,28 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from isthmus.engine.gateway import Gateway
+from isthmus.engine.inner import Inner
 from isthmus.engine.settings import Settings
-from isthmus.engine.tasks import Tasks
 from isthmus.errors import BackFault, BackRefused, BackUnavailable, Fault, WrongEra
 from isthmus.limits import LISTING, MIRRORED_TOOLS
 from isthmus.protocol.breaker import Breaker
 from isthmus.routing.choice import Choice
 from isthmus.routing.face import Face
 from isthmus.transports.target import Target
-from isthmus.types import Relay
 from isthmus.wire.codec import decode, open_object, string
 from isthmus.wire.envelope import Envelope, Members
 
 if TYPE_CHECKING:
     from isthmus.engine.stand import Stand
-    from isthmus.engine.visiting import Held
 
 _log: Final = logging.getLogger("isthmus.engine")
-
-
-class Inner(Relay, Protocol):
-    """What a member's requests are handed to: the gateway of one back, or again of many."""
-
-    tasks: Tasks
-
-    @property
-    def is_legacy(self) -> bool:
-        """Whether what it lists has no word on how long that is good for."""
-
-    @property
-    def forwards(self) -> bool:
-        """Whether headers of clients go on to it."""
-
-    def forwarded(self, headers: Mapping[str, str] | None) -> bytes:
-        """The lines of a client's headers that go on to it: what it may tell clients apart by."""
-
-    def hear(self, failed: Callable[[Fault], object], changed: Callable[[str | None], object]) -> None:
-        """Have others told what requests failed with, and that what a session lists of a kind changed."""
-
-    async def probe(self) -> bytes:
-        """Ask it what it is: the text of the result of `initialize`.
-
-        Raises:
-            Fault: it can't be asked.
-        """
-
-    def holds(self, state: str | None) -> bool:
-        """Whether a call is parked there that a `requestState` stands for."""
-
-    def parked(self, state: str | None) -> "Held | None":
-        """The call parked there that a `requestState` stands for, if there is one."""
-
-    def is_busy(self) -> bool:
-        """Whether calls are in flight, or parked."""
-
-    async def close(self) -> None:
-        """End every session, process and connection."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Raw
 
 from isthmus.engine.answering import StoodCall, state_below
-from isthmus.engine.member import Inner
+from isthmus.engine.inner import Inner
 from isthmus.engine.stand import FORWARD, OFF, Stand, capabilities_in
 from isthmus.engine.standing import StandSession
 from isthmus.errors import Fault, FrontFault

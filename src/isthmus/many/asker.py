@@ -55,7 +55,7 @@ class ModernAsker:
         is_legacy = member.gateway.is_legacy
         if is_legacy and not member.is_met:
             await self.meet(member)  # what it can announce says how long the list is good for
-        return read_page(method, result or {}, untold=untold(member, method) if is_legacy else None)
+        return read_page(member, method, result or {}, untold=untold(member, method) if is_legacy else None)
 
     async def meet(self, member: Member) -> None:
         """Have a member say what it is."""

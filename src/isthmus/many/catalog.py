@@ -9,6 +9,7 @@ Sources: 2026-07-28 server/utilities/caching; the pages of lists: server/utiliti
 """
 
 import asyncio
+import logging
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -27,6 +28,7 @@ from isthmus.wire.envelope import Members
 if TYPE_CHECKING:
     from isthmus.engine.member import Member
 
+_log: Final = logging.getLogger("isthmus.many")
 KIND_OF: Final = {
     "tools/list": "tools",
     "prompts/list": "prompts",
@@ -37,6 +39,7 @@ KIND_OF: Final = {
 NAMED_BY: Final = {"tools": "name", "prompts": "name", "resources": "uri", "resourceTemplates": "uriTemplate"}
 """The member of an item that requests name it by."""
 _CHANGED_BY: Final = {"tools": ("tools",), "prompts": ("prompts",), "resources": ("resources", "resourceTemplates")}
+_LIST: Final = ord("[")
 _EXPRESSION: Final = re.compile(r"\{[^{}]*\}")
 ITEM_COST: Final = 300
 """What an item costs in memory beside its text: two strings, a tuple and its places."""
@@ -362,6 +365,8 @@ async def _all_pages(member: "Member", method: str, asker: Asker, now: Callable[
         if cursor in seen:
             break
         seen.add(cursor)
+    else:
+        _log.warning("%s answers %s on more than %d pages; the rest is left out.", member.name, method, len(seen) - 1)
     if member.spec.ttl is not None:
         good_for = member.spec.ttl
     return Shelf(list(items.values()), now() + good_for if good_for > 0 else 0.0, is_public)
@@ -386,15 +391,21 @@ def untold(member: "Member", method: str) -> float:
     return inf if announces and member.spec.settings.isolation != "request" else 0.0
 
 
-def read_page(method: str, result: Members, *, untold: float | None) -> Page:
+def read_page(member: "Member", method: str, result: Members, *, untold: float | None) -> Page:
     """What one page of a list says.
 
     Args:
+        member: whose it is.
         method: that it answers.
         result: the opened result.
         untold: how long it is good for where the back has no word for that; None where it has, and it counts.
+
+    Raises:
+        BackFault: it is no list.
     """
     listed = row_of(method).listed or ""
+    if listed in result and memoryview(result[listed])[0] != _LIST:
+        raise BackFault(f"{member.name} answers {method} with something else than a list. Report it to its makers.")
     items = edits.items_of(result[listed]) if listed in result else []
     cursor = string(result.get("nextCursor"))
     if untold is not None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from isthmus.engine.member import Inner, Spec
+    from isthmus.engine.inner import Inner
+    from isthmus.engine.member import Spec
     from isthmus.many.gateway import Many
 
 

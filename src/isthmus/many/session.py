@@ -13,6 +13,7 @@ from msgspec import Raw
 
 from isthmus.engine.asking import AskingSession
 from isthmus.engine.member import Member, Nested, within_deadlines
+from isthmus.engine.questions import Asked, Questions
 from isthmus.engine.sharing import Box
 from isthmus.errors import BackUnavailable, Fault, FrontFault
 from isthmus.many.asker import result_of
@@ -21,13 +22,12 @@ from isthmus.many.listing import read_cursor
 from isthmus.many.routes import ROUTED, Route, wanted
 from isthmus.many.words import copy_of, no_one_server, warning
 from isthmus.protocol import edits
-from isthmus.protocol.correlate import Correlator
 from isthmus.protocol.crossings import legacy_front
 from isthmus.protocol.judge import make_modern
 from isthmus.protocol.names import CANCELLED, HEADERS_KEY, INITIALIZED
 from isthmus.routing.face import KEYS, NAMED
 from isthmus.types import Port, Session, Strays, refuse_twice
-from isthmus.wire.codec import close_object, encode, identify, one_line, open_object, parse, parse_own, string
+from isthmus.wire.codec import close_object, encode, identify, open_object, parse, parse_own, string
 from isthmus.wire.envelope import (
     INVALID_PARAMS,
     Envelope,
@@ -72,8 +72,7 @@ class Leg:
         self.fault: Fault | None = None
         """Why it could not be opened."""
         self.answer_to_initialize = b""
-        self.asked: dict[int | str, int] = {}
-        """The ids under which the client was asked what the back asks under these."""
+        self.asked: Asked = {}
         self._owner = owner
         self._strays = strays
 
@@ -155,7 +154,7 @@ class ManySession:
         self._strays = strays
         self._legs: dict[Member, Leg] = {}
         self._running: dict[int | str, Running] = {}
-        self._questions: Correlator[tuple[Leg, bytes, int | str]] = Correlator()
+        self._questions: Questions[Leg] = Questions()
         self._level: Envelope | None = None
         self._is_initialized = False
         self._is_closed = False
@@ -219,14 +218,9 @@ class ManySession:
 
     async def answer(self, envelope: Envelope) -> None:
         """Take the client's answer to a question there; an answer to nothing is dropped, counted."""
-        waiting = self._questions.take(envelope.key)
-        if waiting is not None:
-            leg, id, key = waiting
-            leg.asked.pop(key, None)
-            envelope.members["id"] = Raw(id)
-            envelope.id, envelope.key = id, key
-            if leg.session is not None:
-                await leg.session.answer(envelope)
+        leg = self._questions.answered(envelope)
+        if leg is not None and leg.session is not None:
+            await leg.session.answer(envelope)
 
     async def close(self) -> None:
         """The client is gone."""
@@ -244,8 +238,7 @@ class ManySession:
         leg = self._legs.pop(member, None)
         if leg is None:
             return
-        for id in leg.asked.values():
-            self._questions.forget(id)
+        self._questions.forget(leg.asked.values())
         if leg.opening is not None:
             leg.opening.cancel()
         if leg.session is not None:
@@ -281,7 +274,7 @@ class ManySession:
         id = encode(f"isthmus-{secrets.token_hex(8)}")
         await leg.session.request(parse_own(request_message(id, method, params)), box)
         result = result_of(box.message, member, method)
-        return read_page(method, result or {}, untold=untold(member, method))
+        return read_page(member, method, result or {}, untold=untold(member, method))
 
     async def _ask_modern(self, member: Member, method: str, params: dict[str, Any]) -> Page:
         """A modern back's own word on how long its list is good for is not in what a legacy client is told."""
@@ -291,7 +284,7 @@ class ManySession:
         result: Members = result_of(box.message, member, method) or {}
         told = {name: result[name] for name in ("ttlMs", "cacheScope") if name in result}
         legacy_front.legacy_result(method, result, self.version)
-        return read_page(method, result | told, untold=None)
+        return read_page(member, method, result | told, untold=None)
 
     # -- inside: requests -------------------------------------------------------------------------------------------
 
@@ -441,21 +434,12 @@ class ManySession:
         if not isinstance(envelope, Envelope):
             return
         if envelope.kind is Kind.REQUEST:
-            id = self._questions.mint()
-            key = envelope.key if envelope.key is not None else 0
-            self._questions.expect(id, (leg, envelope.id or b"null", key))
-            leg.asked[key] = id
-            message = one_line(edits.with_id(envelope, str(id).encode()))
+            message = self._questions.ask(leg, leg.asked, envelope)
         elif envelope.method == CANCELLED:
-            raw = edits.param(envelope, "requestId")
-            asked = (
-                leg.asked.pop(asked_id, None) if raw is not None and (asked_id := identify(raw)) is not None else None
-            )
-            if asked is None:
+            withdrawn = self._questions.withdraw(leg.asked, envelope)
+            if withdrawn is None:
                 return
-            self._questions.forget(asked)
-            edits.set_param(envelope, "requestId", str(asked).encode())
-            message = one_line(close_object(envelope.members))
+            message = withdrawn
         else:
             if envelope.method.endswith("/list_changed"):
                 self._many.catalog.changed(leg.member, envelope.method.split("/")[1])

@@ -19,7 +19,7 @@ from isthmus.wire.codec import close_object, decode, open_object, parse_own, str
 from isthmus.wire.envelope import INTERNAL_ERROR, Envelope, Members, error_message, result_message
 
 if TYPE_CHECKING:
-    from isthmus.engine.member import Inner
+    from isthmus.engine.inner import Inner
     from isthmus.protocol.judge import ModernRequest
 
 _log: Final = logging.getLogger("isthmus.server")

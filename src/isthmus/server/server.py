@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from isthmus.components.resources import Resource
     from isthmus.components.templates import ResourceTemplate
     from isthmus.components.tools import Tool
-    from isthmus.engine.member import Inner, Nested, Spec
+    from isthmus.engine.inner import Inner
+    from isthmus.engine.member import Nested, Spec
     from isthmus.engine.settings import Settings
     from isthmus.many.gateway import Many
     from isthmus.many.plan import Plan

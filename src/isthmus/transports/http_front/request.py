@@ -10,6 +10,7 @@ ONCE: Final = ("host", "content-length", "transfer-encoding", "content-type", "m
 """Header fields that decide and so may be given once."""
 _JSON: Final = ("application/json", "application/*", "*/*")
 _STREAM: Final = ("text/event-stream", "text/*", "*/*")
+_NEVER: Final = (0.0, 0)
 _WEIGHT: Final = re.compile(r";\s*q=([01](?:\.\d{0,3})?)\s*(?:;|$)", re.IGNORECASE)
 
 
@@ -66,16 +67,16 @@ class Request:
 def accepted(accept: str) -> tuple[bool, Streams]:
     """Whether an Accept header lets JSON through, and what it says of streams.
 
-    The higher weight is the preference (RFC 9110 §12.5.1); of equal weights the one named first, which is no rule of
-    HTTP, but how those who would rather have a stream say it.
+    Of several ranges the most specific counts, and the higher weight is the preference (RFC 9110 §12.5.1); of equal
+    weights the one named first, which is no rule of HTTP, but how those who would rather have a stream say it.
     """
-    weighed = [(_weight(part), part.partition(";")[0].strip().lower()) for part in accept.split(",")]
-    names = [name for weight, name in sorted(weighed, key=lambda each: -each[0]) if weight]
-    json = next((at for at, name in enumerate(names) if name in _JSON), None)
-    streams = next((at for at, name in enumerate(names) if name in _STREAM), None)
-    if streams is None:
-        return json is not None, Streams.REFUSED
-    return json is not None, Streams.PREFERRED if json is None or streams < json else Streams.ACCEPTED
+    said: dict[str, tuple[float, int]] = {}
+    for at, part in enumerate(accept.split(",")):
+        said.setdefault(part.partition(";")[0].strip().lower(), (_weight(part), -at))
+    json, streams = (next((said[name] for name in names if name in said), _NEVER) for names in (_JSON, _STREAM))
+    if not streams[0]:
+        return json[0] > 0, Streams.REFUSED
+    return json[0] > 0, Streams.PREFERRED if streams > json else Streams.ACCEPTED
 
 
 def _weight(part: str) -> float:
