@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import math
 import os
 import platform
 import re
@@ -103,21 +104,53 @@ def peers(results: Results, way: Way) -> list[str]:
     return [name for name in HAS if name in measured and name not in OWN]
 
 
-def _beside(ways: Sequence[Way], way: Way, cell: Cell, results: Results, what: str) -> str:
+def _nginx(ways: Sequence[Way], way: Way, cell: Cell, results: Results, what: str) -> tuple[str, float]:
     """What nginx did under the same load on this path, or on the nearest that it has: of the same era, over HTTP."""
     for near in sorted(ways, key=lambda each: (each != way, each.era != way.era, each.form != way.form)):
         outcome = results.get((near.key, cell, "nginx"))
         if outcome is not None and not outcome.failed:
-            did = number(statistics.median(getattr(turn, what) for turn in outcome.turns))
             place = "" if near == way else f" ({near.title})"
-            return f"; nginx{place}: {did}" + (" calls/s" if what == "rate" else "")
-    return ""
+            return f"nginx{place}", statistics.median(getattr(turn, what) for turn in outcome.turns)
+    return "nginx was not measured", math.inf
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A path and a peer with one number of calls in flight: how many times its calls/s, and how many 20 × would be."""
+
+    cell: Cell
+    place: str
+    times: float
+    wanted: float
+    nginx: tuple[str, float]
+
+    @property
+    def is_met(self) -> bool:
+        return self.times >= FASTER
+
+    def __str__(self) -> str:
+        name, did = self.nginx
+        would = f"{FASTER:.0f} × would be {number(self.wanted)} calls/s, {number(1e6 / self.wanted)} µs a call"
+        verb = "which is more than" if self.wanted > did else "and"
+        return f"{self.place}: {number(self.times)} ×; {would}, {verb} {name} did: {number(did)}"
+
+
+def _count(pairs: Sequence[Pair]) -> str:
+    """How many have it, and of how many that can't be told from what is possible here."""
+    told = []
+    for cell in dict.fromkeys(pair.cell for pair in pairs):
+        same = [pair for pair in pairs if pair.cell == cell]
+        told.append(f"{sum(pair.is_met for pair in same)} of {len(same)} with {cell.in_flight} in flight")
+    missed = [pair for pair in pairs if not pair.is_met]
+    beyond = sum(pair.wanted > pair.nginx[1] for pair in missed)
+    left = f" Of the others {beyond} of {len(missed)} would need more calls/s than nginx did." if missed else ""
+    return f"Pairs of path and peer that have it: {', '.join(told)}.{left}"
 
 
 def verdict(ways: Sequence[Way], results: Results) -> tuple[list[str], bool]:
     """Sentences on both targets, and whether both are met."""
     missed: list[str] = []
-    slowest: list[tuple[float, str, str]] = []
+    pairs: list[Pair] = []
     for way in ways:
         for cell in cells(results, way):
             ours = results.get((way.key, cell, "isthmus"), Outcome(failed="not measured"))
@@ -126,18 +159,19 @@ def verdict(ways: Sequence[Way], results: Results) -> tuple[list[str], bool]:
                 continue
             if cell.size == LARGE and (worst := statistics.median(t.memory for t in ours.turns)) > MEMORY:
                 told = f"{number(worst)} payloads per call in flight"
-                missed.append(f"memory, {way.title}, {cell}: {told}{_beside(ways, way, cell, results, 'memory')}")
+                other, had = _nginx(ways, way, cell, results, "memory")
+                missed.append(f"memory, {way.title}, {cell}: {told}; {other}: {number(had)}")
             for name in peers(results, way) if cell.size == SMALL else ():
                 if values := ratios(results, way, cell, name):
                     wanted = FASTER * statistics.median(t.rate for t in results[way.key, cell, name].turns)
-                    would = f"{FASTER:.0f} × would be {number(wanted)} calls/s, {number(1e6 / wanted)} µs a call"
-                    would += _beside(ways, way, cell, results, "rate")
-                    slowest += [(statistics.median(values), f"{way.title}, {cell}, {name}", would)]
-    missed += [f"{place}: {number(value)} ×; {would}" for value, place, would in slowest if value < FASTER]
+                    did = _nginx(ways, way, cell, results, "rate")
+                    pairs.append(Pair(cell, f"{way.title}, {cell}, {name}", statistics.median(values), wanted, did))
+    missed += [str(pair) for pair in pairs if not pair.is_met]
     lines = [f"Targets: calls of {SMALL} B at {FASTER:.0f} × every peer's calls/s or more on every path; memory with"]
     lines += [f"results of 16 MB at {MEMORY:.0f} × the payload per call in flight or less."]
-    if slowest:
-        lines.append(f"Least of the ratios: {number(min(slowest)[0])} × ({min(slowest)[1]}).")
+    if pairs:
+        least = min(pairs, key=lambda pair: pair.times)
+        lines.append(f"Least of the ratios: {number(least.times)} × ({least.place}). {_count(pairs)}")
     lines += [f"MISSED: {line}" for line in missed] or ["Both met."]
     return lines, not missed
 
