@@ -75,6 +75,12 @@ RETRY_GET: Final = 1.0
 RETRY_MOST: Final = 30.0
 HEADS_REMEMBERED: Final = 512
 """Heads of requests or responses that are known byte for byte; a client sends a handful, and one is under 1 KiB."""
+HEAD_LONGEST: Final = 2 * 1024
+"""Of a response's head that is remembered so; a back can make up longer ones, to fill the memory."""
+HEAD_NAMES: Final = 128
+"""Names of headers of responses that are known in lower case; servers use some dozens."""
+HEAD_NAME_LONGEST: Final = 64
+"""Bytes of one that is; the longest in use have about 40."""
 ROUTES_REMEMBERED: Final = 4096
 """Names of things of many backs whose way is known; finding one again costs as much as all checks of a call."""
 ROUTE_LONGEST: Final = 256

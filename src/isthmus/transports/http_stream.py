@@ -16,7 +16,15 @@ from typing import Final, Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from isthmus.limits import BODY_TOGETHER, HEADS_REMEMBERED, POOL_IDLE, RESPONSE_HEAD
+from isthmus.limits import (
+    BODY_TOGETHER,
+    HEAD_LONGEST,
+    HEAD_NAME_LONGEST,
+    HEAD_NAMES,
+    HEADS_REMEMBERED,
+    POOL_IDLE,
+    RESPONSE_HEAD,
+)
 from isthmus.transports.cork import cork_of
 from isthmus.transports.http_response import EventStream, Failure, Response
 from isthmus.transports.per_loop import PerLoop
@@ -246,7 +254,7 @@ class Connection(asyncio.Protocol):
             return False
         at = data.find(b"\r\n\r\n") + 4
         known = self._known.heads.get(data[:at])
-        if known is None or len(data) - at != known[1]:
+        if known is None or len(data) - at != known[1] or known[1] > self._bound:
             return False
         self._response = response = Response(200, known[0])
         response.body = data[at:]
@@ -259,9 +267,9 @@ class Connection(asyncio.Protocol):
         response, at = self._response, data.find(b"\r\n\r\n") + 4
         if response is None or response.status != 200 or response.stream is not None or not self._keep:
             return
-        headers = response.headers
+        headers, is_short = response.headers, at <= HEAD_LONGEST
         is_whole = len(data) - at == len(response.body) <= self._bound and not self._extra
-        if is_whole and "content-length" in headers and "keep-alive" not in headers:
+        if is_short and is_whole and "content-length" in headers and "keep-alive" not in headers:
             if len(self._known.heads) >= HEADS_REMEMBERED:
                 self._known.heads.clear()
             self._known.heads[data[:at]] = (headers, len(response.body))
@@ -347,7 +355,9 @@ class Connection(asyncio.Protocol):
     def _new_name(self, name: bytes) -> str:
         """The key for a header's name; names are remembered, as a back sends the same ones again and again."""
         key = name.decode("latin-1").lower()
-        if len(self._known.keys) < 128:
+        if len(name) <= HEAD_NAME_LONGEST:
+            if len(self._known.keys) >= HEAD_NAMES:
+                self._known.keys.clear()
             self._known.keys[name] = key
         return key
 
