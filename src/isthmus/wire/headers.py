@@ -40,7 +40,7 @@ def encode_value(value: str) -> str:
 
 def mirrored_lines(version: str, method: str, name: str | None = None) -> bytes:
     """The header lines that every modern request carries: its revision, its method, and what its method routes by."""
-    if name is not None and len(name) > ROUTE_LONGEST:
+    if max(len(method), len(name or "")) > ROUTE_LONGEST:
         return _write_lines.__wrapped__(version, method, name)
     return _write_lines(version, method, name)
 
