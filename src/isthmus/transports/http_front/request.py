@@ -73,10 +73,16 @@ def accepted(accept: str) -> tuple[bool, Streams]:
     said: dict[str, tuple[float, int]] = {}
     for at, part in enumerate(accept.split(",")):
         said.setdefault(part.partition(";")[0].strip().lower(), (_weight(part), -at))
-    json, streams = (next((said[name] for name in names if name in said), _NEVER) for names in (_JSON, _STREAM))
+    json, streams = _rank(said, _JSON), _rank(said, _STREAM)
     if not streams[0]:
         return json[0] > 0, Streams.REFUSED
     return json[0] > 0, Streams.PREFERRED if streams > json else Streams.ACCEPTED
+
+
+def _rank(said: dict[str, tuple[float, int]], names: tuple[str, ...]) -> tuple[float, int]:
+    """The weight of the most specific range, and where the first of that weight stands that lets the same through."""
+    found = [said[name] for name in names if name in said]
+    return max((each for each in found if each[0] == found[0][0]), default=_NEVER)
 
 
 def _weight(part: str) -> float:
