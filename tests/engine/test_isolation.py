@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 
 from isthmus.engine.gateway import Gateway
+from isthmus.engine.leasing import LeasingSession
 from isthmus.engine.settings import Settings
 from isthmus.limits import Limits
 from isthmus.pool.policy import Isolation
@@ -82,6 +83,27 @@ def test_an_id_is_taken_and_can_be_cancelled_while_its_request_waits_for_a_sessi
             await until(lambda: waiting.box.is_abandoned)
             assert waiting.box.messages == []
             assert (await client.call(3, "echo").result())["echo"] == {}
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("isolation", ["request", "shared"])
+@pytest.mark.parametrize("how", ["notification", "client"])
+def test_what_was_asked_in_a_call_that_is_given_up_is_forgotten(how: str, isolation: Isolation, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with isolated(tmp_path / "log", isolation) as proxy:
+            client = await LegacyClient.open(proxy, elicitation={})
+            session = client.session
+            assert isinstance(session, LeasingSession)
+            asking = client.call(1, "ask")
+            await asking.box.first("elicitation/create")
+            assert len(session.questions) == 1
+            if how == "notification":
+                await client.notify("notifications/cancelled", requestId=1)
+                await until(asking.task.done)
+            else:
+                await asking.cancel()
+            assert len(session.questions) == 0
 
     run(scenario)
 

@@ -60,16 +60,16 @@ class _LeasedPort:
         self._running = running
         self._opened = opened
         self._token = token
-        self._asked: Asked = {}
+        self.asked: Asked = {}
 
     def notify(self, message: bytes) -> None:
         envelope = parse(message)
         if not isinstance(envelope, Envelope):
             return
         if envelope.kind is Kind.REQUEST:
-            message = self._owner.questions.ask(self._opened, self._asked, envelope)
+            message = self._owner.questions.ask(self._opened, self.asked, envelope)
         elif envelope.method == CANCELLED:
-            withdrawn = self._owner.questions.withdraw(self._asked, envelope)
+            withdrawn = self._owner.questions.withdraw(self.asked, envelope)
             if withdrawn is None:
                 return
             message = withdrawn
@@ -81,7 +81,6 @@ class _LeasedPort:
         self._port.notify(message)
 
     def answer(self, message: bytes, status: int) -> None:
-        self._owner.forget(self._asked.values())
         self._port.answer(one_line(edits.with_id(parse_own(message), self._running.front)), status)
 
     def stream(self, is_chosen: bool = True) -> None:
@@ -186,13 +185,6 @@ class LeasingSession:
                 lease.release()
         self._fresh = self._companion = None
 
-    def forget(self, ids: Iterable[int]) -> None:
-        """A request is over, and with it what was asked in it, unless the client has others there: one may be meant."""
-        self._unanswered.update(ids)
-        if self._taken is None or self._taken[1] <= 1:
-            self.questions.forget(self._unanswered)
-            self._unanswered.clear()
-
     # -- inside -----------------------------------------------------------------------------------------------------
 
     async def _lease(self, label: str, *, is_exclusive: bool = False) -> Lease[Opened]:
@@ -243,10 +235,20 @@ class LeasingSession:
             edits.set_progress_token(envelope, id)
         answering = _LeasedPort(self, port, opened, running, token)
         is_whole = self._pool.isolation == "request" and row_of(envelope.method).listed is not None
-        if is_whole and edits.param(envelope, "cursor") is None:
-            answering.answer(await opened.list_all(envelope), 200)
-        else:
-            await opened.session.request(envelope, answering)
+        try:
+            if is_whole and edits.param(envelope, "cursor") is None:
+                answering.answer(await opened.list_all(envelope), 200)
+            else:
+                await opened.session.request(envelope, answering)
+        finally:
+            self._forget(answering.asked.values())
+
+    def _forget(self, ids: Iterable[int]) -> None:
+        """A request is over, and with it what was asked in it, unless the client has others there: one may be meant."""
+        self._unanswered.update(ids)
+        if self._taken is None or self._taken[1] <= 1:
+            self.questions.forget(self._unanswered)
+            self._unanswered.clear()
 
     async def _long_lived(self) -> Opened:
         """The companion."""

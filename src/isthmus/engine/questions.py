@@ -62,3 +62,7 @@ class Questions(Generic[W]):
         """Nobody waits for the answers to these any more."""
         for id in ids:
             self._waiting.forget(id)
+
+    def __len__(self) -> int:
+        """How many nobody has answered yet."""
+        return len(self._waiting)
