@@ -131,12 +131,12 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str =
         ),
         (
             "data://x/a",
-            False,
+            True,
             [
                 "As a resource or template:",
-                "  It goes to no server: no prefix begins it. The prefixes are 'git', 'w'.",
-                "  If that is what a server itself calls it, "
-                "clients call it 'data://git/x/a' (git) or 'data://w/x/a' (web).",
+                "  No prefix begins it. The prefixes are 'git', 'w'.",
+                "  If just one server itself calls it so, it goes there; asked are git, web.",
+                "  Clients are shown it as 'data://git/x/a' (git) or 'data://w/x/a' (web).",
             ],
         ),
         (

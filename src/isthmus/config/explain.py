@@ -135,23 +135,33 @@ def _refused(config: Config, spec: Spec, kind: str, rest: str) -> Iterator[str]:
 
 def _unrouted(config: Config, kind: str, name: str) -> Verdict:
     """No prefix begins it, and there are several servers or one with a prefix."""
-    prefixes = [spec.face.prefix or "" for spec in config.specs]
+    able = [spec for spec in config.specs if spec.face.own(kind, name) is not None]
+    names = ", ".join(spec.name for spec in able)
+    if kind == "resources" and not able:
+        return Verdict(False, ("It goes to no server: each one's 'allow' or 'deny' leaves it out.",))
     if kind == "resources" and join_uri("x", name) == name:
-        able = [spec.name for spec in config.specs if spec.face.own(kind, name) is not None]
-        if not able:
-            return Verdict(False, ("It goes to no server: each one's 'allow' or 'deny' leaves it out.",))
         why = "A URI of http:, https: or without '//' has no prefix: it goes to the server that lists it."
-        order = f"Asked are, in this order, so that the first wins: {', '.join(able)}."
+        order = f"Asked are, in this order, so that the first wins: {names}."
         return Verdict(True, (why, order, "Which that is only their lists know."))
-    sentences = [f"It goes to no server: no prefix begins it. The prefixes are {', '.join(map(repr, prefixes))}."]
+    prefixes = ", ".join(repr(spec.face.prefix or "") for spec in config.specs)
+    disabled = _disabled(config, kind, name)
+    ours = [(spec.face.shown(kind, name), spec.name) for spec in config.specs]
+    known = " or ".join(f"{shown!r} ({server})" for shown, server in ours if shown is not None)
+    if kind == "resources":
+        why = f"No prefix begins it. The prefixes are {prefixes}."
+        whose = f"If just one server itself calls it so, it goes there; asked are {names}."
+        return Verdict(True, (why, *disabled, whose, f"Clients are shown it as {known}."))
+    sentences = [f"It goes to no server: no prefix begins it. The prefixes are {prefixes}.", *disabled]
+    if known:
+        sentences.append(f"If that is what a server itself calls it, clients call it {known}.")
+    return Verdict(False, tuple(sentences))
+
+
+def _disabled(config: Config, kind: str, name: str) -> Iterator[str]:
+    """The disabled servers that would have it."""
     for each, server in config.servers.items():
         said = server.own.get("prefix")
         prefix = said.value if said is not None else prefix_of(each, config.longest)
         is_its = bool(prefix) and (f"//{prefix}/" in name if kind == "resources" else name.startswith(f"{prefix}_"))
         if server.is_disabled and is_its:
-            sentences.append(f"{each!r} would have it, and is disabled ({server.node.value['disabled'].at}).")
-    ours = [(spec.face.shown(kind, name), spec.name) for spec in config.specs]
-    known = [f"{shown!r} ({server})" for shown, server in ours if shown is not None]
-    if known:
-        sentences.append(f"If that is what a server itself calls it, clients call it {' or '.join(known)}.")
-    return Verdict(False, tuple(sentences))
+            yield f"{each!r} would have it, and is disabled ({server.node.value['disabled'].at})."
