@@ -203,6 +203,10 @@ def test_a_call_goes_the_short_way_and_is_the_same_call_where_it_can_not(tmp_pat
                 was_short.append(short)
                 assert (answer["id"], answer["result"]["echo"]) == (number, {"n": number})
             assert was_short == [False, True, True, False]
+            again = {"name": "b_echo", "arguments": {}}
+            assert (await express(made, 4, "tools/call", **again))[0]
+            # it may be of a call that is parked at a server that is configured no more
+            assert not (await express(made, 5, "tools/call", **again, requestState="s"))[0]
             assert {each.headers["mcp-name"] for each in two.heard if "mcp-name" in each.headers} == {"echo"}
             assert not one.messages("tools/call")
 

@@ -113,7 +113,7 @@ class Routes:
         return layered
 
     def simple(self, method: str, params: Members) -> Route | None:
-        """Where a request goes that names one thing, and needs no list and no change but the name (`text`)."""
+        """Where a request goes that names one thing by a member of its own; None where only a list or an error says."""
         kind = NAMED.get(method)
         shown = string(params.get(KEYS[kind])) if kind is not None else None
         if kind is None or shown is None:
@@ -122,7 +122,7 @@ class Routes:
         if found is None:
             with suppress(Fault):
                 found = self.find(Wanted(kind, shown))
-        return found if found is not None and found.text is not None else None
+        return found
 
     def find(self, asked: Wanted) -> Route | None:
         """Where something is; None where only the catalog knows.
