@@ -357,3 +357,22 @@ def test_the_command_reads_its_file_again(how: str, tmp_path: Path) -> None:
         proxy.wait_for_tools("b", "e")
         assert len(heard(log, "b", "started")) == 1  # it served all the while
     assert not any(running(launch("modern", name, log)) for name in "abcde")
+
+
+def test_files_that_are_links_or_were_named_later_are_watched_too(tmp_path: Path) -> None:
+    path, log, real = tmp_path / "mcp.json", tmp_path / "log", tmp_path / "real"
+    real.mkdir()
+    write(real / "mcp.json", log, "a")
+    path.symlink_to(real / "mcp.json")
+    with served(path, "--watch") as proxy:
+        write(real / "mcp.json", log, "b", "c")
+        proxy.wait_for_tools("b", "c")
+        more = tmp_path / "later" / "c.env"
+        more.parent.mkdir()
+        more.write_text("TOOLS=0")
+        said = json.loads(path.read_text())
+        said["mcpServers"]["c"]["envFile"] = str(more)
+        path.write_text(json.dumps(said))
+        proxy.wait(lambda: proxy.said().count("was read again") == 2)
+        more.write_text("TOOLS=1")
+        proxy.wait(lambda: proxy.tools() == [*prefixed(OWN_TOOLS, "b"), *prefixed([*OWN_TOOLS, "tool0"], "c")])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from isthmus.config.variables import Ask, Input
     from isthmus.engine.member import Spec
     from isthmus.engine.settings import Settings
-    from isthmus.many.plan import Plan
+    from isthmus.many.plan import Plan, Stamp
     from isthmus.transports.launch import Launch
 
 _SUFFIXES: Final = (".json", ".jsonc")
@@ -41,24 +41,24 @@ def read_plan(path: str, *, name: str | None, watches: bool) -> "tuple[Plan, Set
 
     from isthmus.cli.config import asker
     from isthmus.config.load import load
-    from isthmus.many.plan import Plan
+    from isthmus.many.plan import Plan, stamp
 
     ask = _once(asker())
+    files: dict[str, Stamp] = {path: None}
 
-    def again() -> "Config":
+    def read() -> "Config":
+        nonlocal files
+        files = {each: stamp(each) for each in files}  # before it is read: what comes later is a change
         config = load(path, ask=ask)
+        files = {each: files.get(each, stamp(each)) for each in config.files}
         if name is None:
             return config
         specs = tuple(replace(spec, settings=replace(spec.settings, name=name)) for spec in config.specs)
         return replace(config, specs=specs, settings=replace(config.settings, name=name))
 
-    config = again()
-    plan = Plan(
-        name=Path(path).name,
-        specs=config.specs,
-        again=lambda: again().specs,
-        watched=config.files if watches else (),
-    )
+    config = read()
+    watched = (lambda: files) if watches else None
+    plan = Plan(name=Path(path).name, specs=config.specs, again=lambda: read().specs, watched=watched)
     return plan, config.settings
 
 

@@ -2,15 +2,15 @@
 
 import asyncio
 import logging
-import os
 import signal
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from isthmus.errors import ConfigError
 from isthmus.many.gateway import Many
-from isthmus.many.plan import Plan
+from isthmus.many.plan import Plan, Stamp, stamp
 
 _log: Final = logging.getLogger("isthmus.many")
 
@@ -26,8 +26,8 @@ def follow(many: Many, plan: Plan) -> None:
         return
     with suppress(AttributeError, NotImplementedError, RuntimeError, ValueError):
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reread, many, plan)
-    if plan.watched:
-        many.tasks.start(_watch(many, plan))
+    if plan.watched is not None:
+        many.tasks.start(_watch(many, plan, plan.watched))
 
 
 def reread(many: Many, plan: Plan) -> None:
@@ -42,30 +42,19 @@ def reread(many: Many, plan: Plan) -> None:
     _log.warning("%s was read again: %d servers.", plan.name, len(specs))
 
 
-async def _watch(many: Many, plan: Plan) -> None:
-    """Follow the files' folders: most programs don't write into a file but put a new one in its place."""
+async def _watch(many: Many, plan: Plan, watched: Callable[[], Mapping[str, Stamp]]) -> None:
+    """Follow the files' folders: most programs don't write into a file but put a new one in its place.
+
+    What happens in none of them (a file that was named later, a link to a link) is seen when `awatch` wakes by itself,
+    every 5 s.
+    """
     from watchfiles import awatch
 
-    seen = _stamps(plan)
-    async for _ in awatch(*_folders(plan), watch_filter=None, recursive=False):
-        stamps = _stamps(plan)
-        if stamps != seen:
-            seen = stamps
+    async for _ in awatch(*_folders(watched()), watch_filter=None, recursive=False, yield_on_timeout=True):
+        while any(stamp(each) != was for each, was in watched().items()):
             reread(many, plan)
 
 
-def _folders(plan: Plan) -> set[Path]:
-    return {Path(each).absolute().parent for each in plan.watched}
-
-
-def _stamps(plan: Plan) -> list[tuple[int, int, int] | None]:
-    """By what a file is known to have changed, or to be another one; None where there is none."""
-    stamps: list[tuple[int, int, int] | None] = []
-    for each in plan.watched:
-        try:
-            found = os.stat(each)
-        except OSError:
-            stamps.append(None)
-        else:
-            stamps.append((found.st_ino, found.st_size, found.st_mtime_ns))
-    return stamps
+def _folders(files: Iterable[str]) -> set[Path]:
+    """Where the files are, and where those are that they are links to."""
+    return {folder for each in files for folder in (Path(each).absolute().parent, Path(each).resolve().parent)}
