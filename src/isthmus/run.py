@@ -155,10 +155,9 @@ async def serve_stdio(
     gateway = open_relay(source, settings, stray=stray, died=died)
     tapped = _recorded(gateway, recorder)
     front = StdioFront(tapped or gateway, gateway.tasks.start)
-    end_on_signals(front.stop)
     try:
-        await begin(gateway, source)
-        await front.serve(sys.stdin.fileno(), stdout)
+        if await _has_begun(gateway, source, front.stop):
+            await front.serve(sys.stdin.fileno(), stdout)
     except Fault as fault:
         deaths.append(fault.why)
     finally:
@@ -183,10 +182,9 @@ async def serve_http(
     relay = _recorded(gateway, recorder) or gateway
     handler = make_handler(relay, place)
     stopping = Stopping()
-    end_on_signals(stopping.stop)
     try:
-        await begin(gateway, source)
-        await serve(bound, handler, settings.limits, relay.tasks.start, relay.end_session, stopping)
+        if await _has_begun(gateway, source, stopping.stop):
+            await serve(bound, handler, settings.limits, relay.tasks.start, relay.end_session, stopping)
     except Fault as fault:
         sys.stderr.write(f"isthmus: {fault.why}\n")
         return 1
@@ -233,6 +231,28 @@ async def begin(relay: "Inner", source: Target | Plan) -> None:
         return
     await relay.start()
     follow(relay, source)
+
+
+async def _has_begun(relay: "Inner", source: Target | Plan, stop: Callable[[], object]) -> bool:
+    """The same, unless a signal comes first; whether the front is to serve. A signal ends that, too, by `stop`.
+
+    Raises:
+        Fault: a server that is needed is not there.
+    """
+    waiting = asyncio.timeout(None)
+
+    def end() -> None:
+        stop()
+        with suppress(RuntimeError):  # nothing is waited for any more
+            waiting.reschedule(asyncio.get_running_loop().time())
+
+    end_on_signals(end)
+    try:
+        async with waiting:
+            await begin(relay, source)
+    except TimeoutError:
+        return False
+    return True
 
 
 def warn_once() -> Callable[[str], None]:

@@ -14,9 +14,9 @@ import pytest
 
 from tests.cli.commands import ISTHMUS, ROOT
 from tests.cli.test_command import isthmus
-from tests.engine.clients import run
+from tests.engine.clients import run, until
 from tests.engine.http_back import Exchange, HttpBack, answer, http_back
-from tests.many.servers import OWN_TOOLS, heard, launch
+from tests.many.servers import OWN_TOOLS, heard, launch, running
 
 META = "io.modelcontextprotocol/"
 WHO = {META + "protocolVersion": "2026-07-28", META + "clientCapabilities": {}}
@@ -182,6 +182,23 @@ def test_required_ends_the_start(tmp_path: Path) -> None:
         missing = {"command": str(tmp_path / "no-such-command"), "isthmus": {"required": True}}
         async with proxy(tmp_path, {"a": missing, "b": back("modern", "b", log)}) as one:
             assert "no-such-command" in await one.end() and one.process.returncode == 1
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("options", [(), ("--http", "0")], ids=["stdio", "http"])
+def test_a_signal_ends_the_wait_for_what_is_required(options: tuple[str, ...], tmp_path: Path) -> None:
+    async def scenario() -> None:
+        file, log = tmp_path / "mcp.json", tmp_path / "log"
+        servers = {"a": back("mute", "a", log, {"required": True}), "b": back("modern", "b", log)}
+        file.write_text(json.dumps({"mcpServers": servers}))
+        process = await asyncio.create_subprocess_exec(
+            ISTHMUS, "run", str(file), *options, stdin=asyncio.subprocess.PIPE, cwd=ROOT
+        )
+        await until(lambda: heard(log, "a"))
+        process.terminate()
+        assert await process.wait() == 0
+        assert not running(launch("mute", "a", log))
 
     run(scenario)
 
