@@ -211,15 +211,15 @@ class _Stream:
         self._recorder = recorder
         self._call = call
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
     async def events(self) -> list[Event]:
         events = await self._stream.events()
         for event in events:
             if not isinstance(parse(event.data), Malformed):
                 self._recorder.note("back", "in", event.data, call=self._call)
         return events
-
-    def close(self) -> None:
-        self._stream.close()
 
 
 class _Client:
