@@ -114,7 +114,9 @@ OWN: Final = Record(
         "resources": Key(RESOURCES, "the same for resources and templates, by URI"),
         "insecure": Key(Flag(), "whether credentials may go to an `http://` URL of another machine; default false"),
         "identity": Key(
-            Flag(), "whether clients see the server's own name and version; for a single server; default false"
+            Flag(),
+            "whether clients see the server's own name and version; for a single server of which nothing is changed; "
+            "default false",
         ),
     }
     | _COMMON
