@@ -180,3 +180,8 @@ def test_hidden_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nobody_is_asked_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
     assert config.asker() is None
+
+
+def test_the_help_says_that_a_file_of_servers_is_a_target(tmp_path: Path) -> None:
+    assert "isthmus run mcp.json " in isthmus(tmp_path, "--help").stdout
+    assert "a file of servers" in isthmus(tmp_path, "run").stderr

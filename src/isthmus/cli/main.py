@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from isthmus.transports.target import Target
 
 _EPILOG = """\
-TARGET is a URL (http://… or https://…), a .py or .js file, or -- COMMAND ARGS…
+TARGET is a URL (http://… or https://…), a .py or .js file, a .json file of servers, or -- COMMAND ARGS…
 
   isthmus run https://example.com/mcp             a remote server for a client that starts commands
   isthmus run --http 8080 -- npx -y some-server   a command as an HTTP endpoint
+  isthmus run mcp.json                            all servers of a file as one
   isthmus check server.py                         what a server is, and whether it works
   isthmus list server.py                          its tools, resources and prompts
   isthmus call server.py add a=1 b=2              one of its tools
@@ -80,7 +81,7 @@ def _main(argv: list[str]) -> int:
     )
     target = command if command is not None else arguments.target
     if target is None and arguments.command != "config":
-        raise ConfigError("There is no target. Give a URL, a script, or -- COMMAND ARGS…")
+        raise ConfigError("There is no target. Give a URL, a script, a file of servers, or -- COMMAND ARGS…")
     return _COMMANDS[arguments.command](arguments, target)
 
 
