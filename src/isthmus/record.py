@@ -8,8 +8,8 @@ what the proxy was sent, *out* what it sent. `call` numbers a request and all th
 legacy client's session or a channel to the back; `http` holds verb, status and headers where a transport has them.
 
 **Masked** is what is secret by its name (`is_secret`): the value of such a header, and of such a member anywhere in a
-message if it is a string or a number. `Mcp-Session-Id` is a short hash. Secrets in the midst of other text are not
-recognised.
+message if it is a string or a number, also in a string that is JSON itself. `Mcp-Session-Id` is a short hash. Secrets
+in the midst of other text are not recognised.
 
 **Writing** is a thread's work. What waits for it is bounded by `limits.RECORD_QUEUE`; beyond that messages are left
 out, and a line says how many. A file that can't be written to gives one warning, and nothing more is recorded.
@@ -63,9 +63,25 @@ def mask(message: bytes) -> bytes:
 
 def _masked(match: re.Match[bytes]) -> bytes:
     name, colon, value = match.groups()
-    if colon is None or value is None or not is_secret(string(name) or ""):
-        return match.group()
+    if colon is None or value is None:
+        return _mask_text(name) + match.group()[len(name) :]
+    if not is_secret(string(name) or ""):
+        return name + colon + _mask_text(value)
     return name + colon + b'"' + MASK.encode() + b'"'
+
+
+def _mask_text(value: bytes) -> bytes:
+    """A string that holds JSON, masked as that; any other value as it is.
+
+    "a tool that returns structured content SHOULD also return the serialized JSON in a TextContent block" (2025-11-25
+    server/tools, *Structured Content*): what is masked in the one is in the other too.
+    """
+    text = string(value) if value.startswith((b'"{', b'"[')) else None
+    if text is None:
+        return value
+    plain = text.encode("utf-8", "surrogatepass")
+    masked = mask(plain)
+    return value if masked == plain else json.dumps(masked.decode("utf-8", "surrogatepass")).encode()
 
 
 def mask_headers(headers: Iterable[tuple[str, str]], secret: frozenset[str]) -> dict[str, str]:

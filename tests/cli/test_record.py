@@ -167,6 +167,9 @@ def test_names_of_secrets(name: str, secret: bool) -> None:
         (b'{"to\\u006ben":"x","password":{"type":"string"}}', b'{"to\\u006ben":"***","password":{"type":"string"}}'),
         (b'{"text":"\\"password\\":\\"x\\""}', b'{"text":"\\"password\\":\\"x\\""}'),
         (b'{"progressToken":"x"}', b'{"progressToken":"x"}'),
+        (b'{"text":"{\\n \\"apiKey\\": \\"x\\"}"}', b'{"text":"{\\n \\"apiKey\\": \\"***\\"}"}'),
+        (b'["[{\\"token\\":\\"\\ud800\\"}]","{}"]', b'["[{\\"token\\":\\"***\\"}]","{}"]'),
+        (b'{"text":"{\\"a\\":\\"\\\\u00fc token\\"}"}', b'{"text":"{\\"a\\":\\"\\\\u00fc token\\"}"}'),
     ],
 )
 def test_values_of_secrets_are_masked_and_nothing_else(message: bytes, masked: bytes) -> None:
