@@ -131,6 +131,8 @@ def test_a_form_of_a_legacy_server_at_a_terminal(tmp_path: Path) -> None:
         command.expect("colour")
         command.type("2\n")
         command.expect("sure (boolean): ")
+        command.type("5\n")
+        command.expect("'5' is none.\r\n  sure (boolean): ")
         command.type("\n")
         code, out = command.end()
     assert code == 0

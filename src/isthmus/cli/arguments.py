@@ -49,7 +49,10 @@ def fit_arguments(typed: Sequence[Typed], schema: Any) -> dict[str, Any]:
     properties = schema.get("properties") if isinstance(schema, dict) else None
     for each in typed:
         known = properties.get(each.key) if isinstance(properties, dict) else None
-        value = fit(each.key, each.value, known) if each.is_text else each.value
+        try:
+            value = fit(each.key, each.value, known) if each.is_text else each.value
+        except ConfigError as error:
+            raise ConfigError(f"{error} Write {each.key}:=JSON to give it as it is.") from None
         if each.key in found:
             before = found[each.key]
             if not isinstance(before, list) or not isinstance(value, list):
@@ -72,9 +75,7 @@ def fit(key: str, text: str, schema: Any) -> Any:
         value = _convert(key, text, kind, schema)
         if value is not _NOTHING:
             return value
-    raise ConfigError(
-        f"{key!r} takes {' or '.join(kinds)}, and {text!r} is none. Write {key}:=JSON to give it as it is."
-    )
+    raise ConfigError(f"{key!r} takes {' or '.join(kinds)}, and {text!r} is none.")
 
 
 _NOTHING: Final = object()
