@@ -106,9 +106,11 @@ def read_target(
             raise ConfigError(
                 f"The URL {target!r} can't be read: {error}. Write it as http://HOST:PORT/PATH."
             ) from None
+        is_socket = target.lower().startswith("http+unix:")
         if not host:
-            raise ConfigError(f"The URL {target!r} has no host. Write it as http://HOST:PORT/PATH.")
-        if target.lower().startswith("http+unix:"):
+            how = "unix:PATH, or http+unix://PATH%2FENCODED/mcp" if is_socket else "http://HOST:PORT/PATH"
+            raise ConfigError(f"The URL {target!r} has no host. Write it as {how}.")
+        if is_socket:
             host = os.path.basename(unquote(host))
         return HttpTarget(name or host, target, tuple(headers))
     if headers:
