@@ -216,7 +216,7 @@ def _run(arguments: argparse.Namespace, target: str | list[str]) -> int:
             work = run.serve_stdio(back, take_stdout(), settings, recorder)
         else:
             work = run.serve_http(back, bound, place, settings, recorder)
-        return run.run_loop(work, arguments.busy_poll / 1e6)
+        return run.run_loop(work, min(arguments.busy_poll, 10**9) / 1e6)
 
 
 def _replay(arguments: argparse.Namespace, target: str | list[str]) -> int:
