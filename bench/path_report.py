@@ -132,7 +132,8 @@ class Pair:
         name, did = self.nginx
         would = f"{FASTER:.0f} × would be {number(self.wanted)} calls/s, {number(1e6 / self.wanted)} µs a call"
         verb = "which is more than" if self.wanted > did else "and"
-        return f"{self.place}: {number(self.times)} ×; {would}, {verb} {name} did: {number(did)}"
+        beside = f"{verb} {name} did: {number(did)}" if did < math.inf else name
+        return f"{self.place}: {number(self.times)} ×; {would}, {beside}"
 
 
 def _count(pairs: Sequence[Pair]) -> str:
