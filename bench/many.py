@@ -55,7 +55,9 @@ SIZES = (1, 10, 50, 100)
 STDIO = 20
 LISTS = 200
 CALLS = 1000
+"""To each target in a round, where one is in flight."""
 ROW = 20
+"""Calls or lists of one target before the next has its turn."""
 SIZE = 100
 WINDOW = 0.4
 """Seconds. Short, and many of them: what else a machine does then disturbs all targets alike."""

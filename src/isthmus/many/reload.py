@@ -51,7 +51,7 @@ async def _watch(many: Many, plan: Plan, watched: Callable[[], Mapping[str, Stam
     from watchfiles import awatch
 
     async for _ in awatch(*_folders(watched()), watch_filter=None, recursive=False, yield_on_timeout=True):
-        while any(stamp(each) != was for each, was in watched().items()):
+        if any(stamp(each) != was for each, was in watched().items()):
             reread(many, plan)
 
 
