@@ -44,7 +44,11 @@ class Has:
         self.entries = entries
 
     def __repr__(self) -> str:
-        return f"Has{self.entries}"
+        return f"{type(self).__name__}{self.entries}"
+
+
+class Lacks(Has):
+    """A list, there or not, that has none of these entries."""
 
 
 def differences(expected: Any, seen: Any, at: str = "") -> Iterator[str]:
@@ -54,8 +58,11 @@ def differences(expected: Any, seen: Any, at: str = "") -> Iterator[str]:
             for name, value in expected.items():
                 if name in seen:
                     yield from differences(value, seen[name], f"{at}.{name}")
-                elif value is not None:
+                elif value is not None and not isinstance(value, Lacks):
                     yield f"{at}.{name} is missing in {seen!r}"
+        case Lacks() if isinstance(seen, list):
+            found = [entry for entry in expected.entries if not all(any(differences(entry, one)) for one in seen)]
+            yield from (f"{at} has {entry!r}: {seen!r}" for entry in found)
         case Has() if isinstance(seen, list):
             missing = [entry for entry in expected.entries if all(any(differences(entry, one)) for one in seen)]
             yield from (f"{at} has no {entry!r}: {seen!r}" for entry in missing)
@@ -140,11 +147,17 @@ def logging(logged: Any = LOUD) -> Iterator[Feature]:
 
 
 PING = one("ping", {"method": "ping"}, {"result": {}, "error": None}, "legacy")
-TOOLS_CHANGED = ["notifications/tools/list_changed", None]
+TOOLS_CHANGED = "notifications/tools/list_changed"
+UPDATED = "notifications/resources/updated"
+
+
+def hears(step: Json, method: str, uri: str | None = None) -> Step:
+    """It is waited for by its name: what other clients do makes a server say other things meanwhile."""
+    return step | {"until": {method: 1}}, {"heard": Has([method, uri])}
 
 
 def changes(tool: str) -> Iterator[Feature]:
-    told = call(tool, until={"heard": 1}), {"heard": Has(TOOLS_CHANGED)}
+    told = hears(call(tool), TOOLS_CHANGED)
     wanted = {"notifications": {"toolsListChanged": True}}
     listen = {"method": "subscriptions/listen", "params": wanted}, {"result": wanted}
     yield Feature("list changed", [told], "legacy")
@@ -152,9 +165,8 @@ def changes(tool: str) -> Iterator[Feature]:
 
 
 def updates(uri: str, tool: str) -> Iterator[Feature]:
-    updated = {"heard": Has(["notifications/resources/updated", uri])}
-    told = call(tool, until={"heard": 1}), updated
-    again = call(tool), {"heard": None}
+    told = hears(call(tool), UPDATED, uri)
+    again = call(tool), {"heard": Lacks([UPDATED, uri])}
     subscribe: Step = {"method": "resources/subscribe", "params": {"uri": uri}}, {"result": {}, "error": None}
     unsubscribe: Step = {"method": "resources/unsubscribe", "params": {"uri": uri}}, {"result": {}, "error": None}
     wanted = {"notifications": {"resourceSubscriptions": [uri]}}

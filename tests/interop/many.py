@@ -101,7 +101,7 @@ class Member:
             case dict():
                 return {name: self._member(name, value) for name, value in said.items()}
             case Has():
-                return Has(*map(self.told, said.entries))
+                return type(said)(*map(self.told, said.entries))
             case list():
                 return [self.told(each) for each in said]
         return said
@@ -367,7 +367,7 @@ def _through(one: Member, step: Step) -> Step:
         wanted["result"] = {"prompts": Has(*named)}
     heard = wanted.get("heard")
     if heard is not None:
-        wanted["heard"] = Has(*([method, one.uri(uri) if uri else uri] for method, uri in heard.entries))
+        wanted["heard"] = type(heard)(*([method, one.uri(uri) if uri else uri] for method, uri in heard.entries))
     return changed, wanted
 
 

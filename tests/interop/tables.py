@@ -9,6 +9,7 @@ from .features import (
     ASKED_URL,
     LOUD,
     PING,
+    UPDATED,
     Feature,
     Has,
     Json,
@@ -17,6 +18,7 @@ from .features import (
     call,
     changes,
     complete,
+    hears,
     logging,
     names,
     one,
@@ -166,13 +168,11 @@ def npm_everything() -> Iterator[Feature]:
     yield Feature("logging", [set_level("debug"), toggle, off])
     uri = "demo://resource/dynamic/text/1"
     subscribe: Step = {"method": "resources/subscribe", "params": {"uri": uri}}, {"result": {}, "error": None}
-    updated = {"heard": Has(["notifications/resources/updated", uri])}
-    start = call("toggle-subscriber-updates", until={"heard": 1}), updated
+    start = hears(call("toggle-subscriber-updates"), UPDATED, uri)
     stop = call("toggle-subscriber-updates"), text(re.compile("Stopped"))
     yield Feature("subscribe", [subscribe, start, stop])
     data = {"name": "a.txt.gz", "data": "data:text/plain;base64,YQ==", "outputType": "resourceLink"}
-    added = {"heard": Has(["notifications/resources/list_changed", None])}
-    yield one("list changed", call("gzip-file-as-resource", data, until={"heard": 1}), added)
+    yield Feature("list changed", [hears(call("gzip-file-as-resource", data), "notifications/resources/list_changed")])
 
 
 def mcp_server_time() -> Iterator[Feature]:

@@ -29,7 +29,8 @@ export class Heard {
   }
 
   async until(wanted) {
-    const missing = () => Object.entries(wanted).some(([kind, number]) => this.lists[kind].length < number);
+    const found = (what) => this.lists[what] ?? this.lists.heard.filter(([method]) => method === what);
+    const missing = () => Object.entries(wanted).some(([what, number]) => found(what).length < number);
     while (missing()) await new Promise((resolve) => this.waiting.push(resolve));
   }
 

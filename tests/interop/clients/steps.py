@@ -2,9 +2,9 @@
 
 A line says with whom (`target`), in which of the client's modes, and the `steps`; the answer is a record of each.
 A step is a request: `method`, `params`, and what else is to happen: `progress` (ask for it), `pages` (follow the
-cursors), `until` (how many `progress`, `logs` or `heard` to wait for), `answer` (what the user does with a form),
-`cancel` (at the first progress; it names the tool that counts cancellations). A record is the `result` or `error`,
-and what came meanwhile. `about` tells what was agreed. `steps.mjs` does the same.
+cursors), `until` (how many `progress`, `logs`, `asked`, or notifications of a method to wait for), `answer` (what the
+user does with a form), `cancel` (at the first progress; it names the tool that counts cancellations). A record is the
+`result` or `error`, and what came meanwhile. `about` tells what was agreed. `steps.mjs` does the same.
 """
 
 import json
@@ -51,8 +51,11 @@ class Heard:
         news.set()
 
     async def until(self, wanted: dict[str, int]) -> None:
-        while any(len(self.lists[kind]) < number for kind, number in wanted.items()):
+        while any(self._count(what) < number for what, number in wanted.items()):
             await self._news.wait()
+
+    def _count(self, what: str) -> int:
+        return len(self.lists.get(what, [method for method, _ in self.lists["heard"] if method == what]))
 
     async def on_progress(self, progress: float, total: float | None, message: str | None) -> None:
         self.note("progress", [progress, total])
