@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.routing.choice import Choice, Part
+from isthmus.routing.choice import Choice, Edit, Part
 from tests.engine.clients import run
 from tests.many.servers import client_of, heard, many, prefixed, said, shown, spec
 
@@ -34,6 +34,22 @@ def test_a_modern_client_starts_only_the_back_that_it_calls(tmp_path: Path) -> N
             one = await client_of(made, "modern")
             await one.call(1, "b_echo").result()
             assert heard(log, "a") == []
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+@pytest.mark.parametrize("prefix", ["b", None])
+def test_no_call_goes_without_the_arguments_that_are_fixed(client: str, prefix: str | None, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        choice = Choice(tools=Part(edits=(("echo", Edit(fixed=(("text", b'"x"'),))),)))
+        async with many(spec("modern", "b", tmp_path / "log", prefix=prefix, choice=choice)) as made:
+            one, name = await client_of(made, client), "b_echo" if prefix else "echo"
+            for given in ({}, {"arguments": None}, {"arguments": {"text": "y"}}):
+                result = await one.request(1, "tools/call", name=name, **given).result()
+                assert said(result)["given"] == {"text": "x"}
+            error = await one.request(2, "tools/call", name=name, arguments=[["text", "y"]]).error()
+            assert error["code"] == -32602 and name in error["message"]
 
     run(scenario)
 

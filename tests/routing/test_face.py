@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
+from isthmus.errors import FrontFault
 from isthmus.routing.choice import Choice, Edit, Part
 from isthmus.routing.face import Face, thing_of
 from isthmus.wire.codec import encode, open_object
@@ -149,19 +150,28 @@ def test_hidden_and_fixed_arguments_leave_the_schema_and_the_calls() -> None:
 
 def test_call_without_arguments_gets_those_that_are_fixed() -> None:
     face = edited(Edit(hidden=("unit",), fixed=(("key", b"1.0"),)))
-    for given, sent in (
-        ({}, b'{"name":"get","arguments":{"key":1.0}}'),
-        ({"arguments": 1}, b'{"name":"get","arguments":1}'),
-    ):
+    given: dict[str, Any]
+    for given in ({}, {"arguments": None}, {"arguments": {}}):
         params = opened({"name": "w_get", **given})
         face.call("get", params)
-        assert encode(params) == sent
+        assert encode(params) == b'{"name":"get","arguments":{"key":1.0}}'
     params = opened({"name": "w_other"})
     face.call("other", params)
     assert encode(params) == b'{"name":"other"}'
     params = opened({"name": "w_get"})
     edited(Edit(hidden=("unit",))).call("get", params)
     assert encode(params) == b'{"name":"get"}'
+
+
+@pytest.mark.parametrize("arguments", [1, "x", [["unit", 1]], [], True])
+def test_arguments_that_are_no_object_are_refused_where_some_are_fixed_or_hidden(arguments: Any) -> None:
+    for edit in (Edit(hidden=("unit",)), Edit(fixed=(("key", b"1"),))):
+        with pytest.raises(FrontFault, match=r"'w_get'.* object") as refused:
+            edited(edit).call("get", opened({"name": "w_get", "arguments": arguments}))
+        assert refused.value.code == -32602
+    params = opened({"name": "w_other", "arguments": arguments})
+    edited(Edit(hidden=("unit",))).call("other", params)
+    assert json.loads(encode(params)) == {"name": "other", "arguments": arguments}
 
 
 def test_tool_whose_required_argument_is_hidden_is_left_out_and_says_why() -> None:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Raw
 
+from isthmus.errors import FrontFault
 from isthmus.limits import NAME_LONGEST
 from isthmus.routing.choice import Choice, Edit, Part, judge_of
 from isthmus.routing.links import UriEdit, edit_answer, edit_member, edit_notification, text_of
 from isthmus.routing.namespace import join_name, join_uri
 from isthmus.routing.schema import hide, missing_of
 from isthmus.wire.codec import close_object, open_object, string
-from isthmus.wire.envelope import Members
+from isthmus.wire.envelope import INVALID_PARAMS, Members
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,7 @@ KEYS: Final[dict[str, str]] = {
 }
 """The kinds of things, each under the name of the member that lists it; and the member that says which one it is."""
 _NO_EDIT: Final = Edit()
+_NULL: Final = b"null"
 _NOT_SHORTENED: Final = 1 << 30
 _UI: Final = re.compile(rb"resourceUri|\\u00")
 
@@ -160,14 +162,19 @@ class Face:
         Args:
             name: the tool's own name.
             params: the opened `params` of a `tools/call`, changed in place.
+
+        Raises:
+            FrontFault: arguments are hidden or fixed, and what came has none: it is no object. `null` is an empty one.
         """
         params["name"] = text_of(name)
         edit = self._parts["tools"].edits.get(name, _NO_EDIT)
         if not edit.hidden and not edit.fixed:
             return
-        arguments = open_object(params["arguments"]) if "arguments" in params else {}
+        came = bytes(params.get("arguments", _NULL))
+        arguments = {} if came == _NULL else open_object(came)
         if arguments is None:
-            return
+            why = f"The arguments of {self.shown('tools', name) or name!r} are no object. Give them by name."
+            raise FrontFault(why, code=INVALID_PARAMS)
         for each in edit.hidden:
             arguments.pop(each, None)
         for each, value in edit.fixed:
