@@ -17,7 +17,7 @@ from isthmus.routing.choice import Choice, Edit, Part
 from isthmus.routing.face import Face
 from isthmus.transports.target import HttpTarget
 from tests.engine.clients import Box, ModernClient, envelope, request_text, run, until
-from tests.engine.http_back import HttpBack, http_back
+from tests.engine.http_back import Exchange, HttpBack, answer, http_back
 from tests.many.servers import Known, absent, heard, launch, many, prefixed, running, said, shown, spec
 
 ERAS = ["legacy", "modern"]
@@ -222,6 +222,67 @@ def test_arguments_are_edited_whichever_way_a_call_goes() -> None:
                 for number in range(3):
                     _, answer = await express(made, number, "tools/call", name="a_say", arguments={"x": 1, "z": 3})
                     assert answer["result"]["echo"] == {"z": 3, "y": 2}
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_arguments_that_clients_do_not_give_are_mirrored_without_them(is_listed: bool) -> None:
+    """A list, or else the back's own refusal, says which headers there are to be."""
+    names = ("region", "zone", "day")
+    schema = {"type": "object", "properties": {each: {"type": "string", "x-mcp-header": each} for each in names}}
+
+    async def handle(back: HttpBack, exchange: Exchange) -> None:
+        given = exchange.message["params"].get("arguments", {})
+        is_right = given == {each: value for each in names if (value := exchange.headers.get(f"mcp-param-{each}"))}
+        if exchange.message["method"] == "tools/call" and not is_right:
+            exchange.json({"id": exchange.message["id"], "error": {"code": -32020, "message": "Header mismatch"}}, 400)
+        else:
+            await answer(back, exchange)
+
+    async def call(made: Many, headers: dict[str, str], **given: str) -> Any:
+        request, fixed = judged(1, "tools/call", name="a_echo", arguments=given)
+        box, sent = Box(), {f"mcp-param-{name}": value for name, value in headers.items()}
+        await made.relay(request, box, fixed | sent)
+        return box.answers[0]
+
+    async def scenario() -> None:
+        edit = Edit(hidden=("zone",), fixed=(("region", b'"eu"'),))
+        face = Face("a", Choice(tools=Part(edits=(("echo", edit),))))
+        async with http_back("modern", handle) as back, many(replace(remote(back, "a"), face=face)) as made:
+            back.tools = [{"name": "echo", "inputSchema": schema}]
+            if is_listed:
+                (tool,) = (await ModernClient(made).request(0, "tools/list").result())["tools"]
+                assert list(tool["inputSchema"]["properties"]) == ["day"]
+            assert (await call(made, {"day": "x"}, day="x"))["result"]["echo"] == {"day": "x", "region": "eu"}
+            assert (await call(made, {"region": "us", "zone": "1"}))["result"]["echo"] == {"region": "eu"}
+            meddled = await call(made, {"region": "us", "zone": "1"}, region="us", zone="1")
+            assert meddled["result"]["echo"] == {"region": "eu"}
+            assert (await call(made, {}, day="x"))["error"]["code"] == -32020
+            assert (await call(made, {"day": "y"}, day="x"))["error"]["code"] == -32020
+            assert len(back.messages("tools/list")) == 1
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("wrong", [{}, {"mcp-param-day": "y"}])
+def test_what_clients_mirror_is_checked_where_a_list_was_only_fetched_for_it(wrong: dict[str, str]) -> None:
+    async def handle(back: HttpBack, exchange: Exchange) -> None:
+        if exchange.message["method"] == "tools/call" and "mcp-param-day" not in exchange.headers:
+            exchange.json({"id": exchange.message["id"], "error": {"code": -32020, "message": "Header mismatch"}}, 400)
+        else:
+            await answer(back, exchange)
+
+    async def scenario() -> None:
+        face = Face("a", Choice(tools=Part(edits=(("echo", Edit(hidden=("zone",))),))))
+        async with http_back("modern", handle) as back, many(replace(remote(back, "a"), face=face)) as made:
+            properties = {"day": {"type": "string", "x-mcp-header": "Day"}}
+            back.tools = [{"name": "echo", "inputSchema": {"type": "object", "properties": properties}}]
+            request, headers = judged(1, "tools/call", name="a_echo", arguments={"day": "x"})
+            box = Box()
+            await made.relay(request, box, headers | wrong)
+            assert box.answers[0]["error"]["code"] == -32020 and box.status == 400
+            assert len(back.messages("tools/call")) == 1
 
     run(scenario)
 

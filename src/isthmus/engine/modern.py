@@ -178,18 +178,24 @@ async def send(back: "Back", call: ModernCall, request: ModernRequest, headers: 
         return
     if back.is_modern is not True:
         await back.need_modern(request)
-    call.remakes_headers = headers is None and request.row.name == "tools/call"
-    extra = header_lines(back, request, headers)
-    await post_modern(client, back.name, call, request.write(call.id), extra)
+    kept = None if request.covered else headers
+    call.remakes_headers = kept is None and request.row.name == "tools/call"
+    await post_modern(client, back.name, call, request.write(call.id), header_lines(back, request, kept))
     if call.mismatched:
         # "the client SHOULD call `tools/list` to check for changes to the tool's `inputSchema`, then retry"
         await back.fetch_tools(request)
         call.remakes_headers = False
-        await post_modern(client, back.name, call, request.write(call.id), header_lines(back, request, headers))
+        if headers is not None:
+            _check_params(back, request, headers)
+        await post_modern(client, back.name, call, request.write(call.id), header_lines(back, request, kept))
 
 
 def header_lines(back: "Back", request: ModernRequest, headers: Mapping[str, str] | None) -> bytes:
-    """The header lines that mirror the body. The values were checked against it or are made from it."""
+    """The header lines that mirror the body. The values were checked against it or are made from it.
+
+    Args:
+        headers: the client's, which mirror all of it; None where they don't, or there are none.
+    """
     lines = mirrored_lines(request.version, request.row.name, request.name) + request.forwarded
     if headers is not None:
         return lines + _relayed(headers, request)
@@ -214,7 +220,13 @@ def _relayed(headers: Mapping[str, str], request: ModernRequest) -> bytes:
 
 
 def _check_params(back: "Back", request: ModernRequest, headers: Mapping[str, str]) -> None:
-    known = back.mirrored.get(request.name or "")
+    """Judge the client's headers by those arguments that are its own.
+
+    Raises:
+        Fault: they don't mirror them.
+    """
+    mirrored = back.mirrored.get(request.name or "", ())
+    known = tuple(each for each in mirrored if each.path[0] not in request.covered)
     if known:
         why = param_headers.mismatch(known, _arguments(request), headers)
         if why is not None:

@@ -425,6 +425,8 @@ def _readdressed(request: ModernRequest, route: Route) -> ModernRequest:
             request.name = route.own
     return request
 
+        if request.row.name == "tools/call":
+            request.covered |= face.covered(route.own)
 
 def _routed(port: Port, route: Route, method: str) -> Port:
     return port if route.member.face.is_plain else RoutedPort(port, route.member.face, method)

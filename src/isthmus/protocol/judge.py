@@ -35,10 +35,11 @@ class ModernRequest:
     """A modern request that passed: its envelope, and the opened objects it was judged by.
 
     `name` is what `Mcp-Name` mirrors, where the method has such a member. `principal` is who calls, as a digest, where
-    the front knows. `forwarded` are the lines of the client's own headers that go on to the back.
+    the front knows. `forwarded` are the lines of the client's own headers that go on to the back. `covered` are the
+    arguments of a tool that clients neither see nor give, and so can't mirror.
     """
 
-    __slots__ = ("envelope", "forwarded", "meta", "name", "params", "principal", "row", "version")
+    __slots__ = ("covered", "envelope", "forwarded", "meta", "name", "params", "principal", "row", "version")
 
     def __init__(
         self, envelope: Envelope, row: Method, params: Members, meta: Members, version: str, name: str | None
@@ -51,6 +52,7 @@ class ModernRequest:
         self.name = name
         self.principal: str | None = None
         self.forwarded = b""
+        self.covered: frozenset[str] = frozenset()
 
     def write(self, id: int) -> bytes:
         """The request under another id, written from the members it was judged by."""

@@ -182,6 +182,11 @@ class Face:
         if arguments or "arguments" in params:
             params["arguments"] = Raw(close_object(arguments))
 
+    def covered(self, name: str) -> frozenset[str]:
+        """The arguments of a tool that clients neither see nor give, by its own name."""
+        edit = self._parts["tools"].edits.get(name, _NO_EDIT)
+        return frozenset((*edit.hidden, *(each for each, _ in edit.fixed)))
+
     def text(self, kind: str, own: str) -> Raw | None:
         """What takes the place of the name in a request for a thing; None where more changes in it than that."""
         edit = self._parts[kind].edits.get(own, _NO_EDIT)
