@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from isthmus import limits
+from isthmus.routing.choice import Choice, Part
 from tests.engine.clients import Box, Exchange, LegacyClient, ModernClient, run, until
 from tests.many.servers import OWN_TOOLS, Known, absent, heard, many, methods, prefixed, shown, spec
 
@@ -62,6 +63,21 @@ def test_resources_are_watched_where_they_are(back: str, tmp_path: Path) -> None
             said = [each["params"]["uri"] for each in listening.box.messages if each["method"] == UPDATED]
             assert sorted(said) == sorted(uris[:2])
             assert heard(log, "a", "subscriptions/listen") == []
+            await listening.cancel()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("back", ERAS)
+def test_resources_that_are_denied_are_not_watched(back: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        choice = Choice(resources=Part(deny=("note://by/7", "urn:b:7")))
+        nothing = Choice(resources=Part(allow=()))
+        async with many(spec("modern", "a", log, choice=nothing), spec(back, "b", log, choice=choice)) as made:
+            uris = ["note://b/by/8", "note://b/by/7", "note://by/7", "urn:b:7"]
+            listening = listen(ModernClient(made), resourceSubscriptions=uris)
+            assert await granted(listening) == {"resourceSubscriptions": uris[:1]}
             await listening.cancel()
 
     run(scenario)

@@ -11,6 +11,7 @@ from tests.engine.clients import run
 from tests.many.servers import client_of, heard, many, prefixed, said, shown, spec
 
 ERAS = ["legacy", "modern"]
+NOTHING = Choice(resources=Part(allow=()))
 
 
 @pytest.mark.parametrize("client", ERAS)
@@ -122,6 +123,57 @@ def test_a_uri_that_only_one_back_calls_its_own_is_that_backs(client: str, tmp_p
             one = await client_of(made, client)
             why = (await one.request(1, "resources/read", uri="note://here").error())["message"]
             assert "No server has the resource 'note://here'" in why
+
+    run(scenario)
+
+
+DENIED = ["note://b/here", "note://here", "note://b/by/7", "note://by/7", "https://example.com/b", "urn:b:7", "urn:b:9"]
+CHOICE = Choice(
+    resources=Part(
+        allow=("note://*", "https://example.com/*", "urn:b:{x}"),
+        deny=("note://here", "note://by/7", "https://example.com/b", "urn:b:[79]"),
+    )
+)
+
+
+@pytest.mark.parametrize("client", ERAS)
+@pytest.mark.parametrize("back", ERAS)
+def test_a_denied_uri_is_nowhere_with_and_without_a_prefix(client: str, back: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("modern", "a", log, choice=NOTHING), spec(back, "b", log, choice=CHOICE)) as made:
+            one = await client_of(made, client)
+            argument = {"name": "name", "value": ""}
+            for uri in [*DENIED, "urn:b:8/9"]:
+                why = f"No server has the resource {uri!r}"
+                asked = [one.request(1, "resources/read", uri=uri)]
+                ref = {"type": "ref/resource", "uri": uri}
+                asked.append(one.request(2, "completion/complete", ref=ref, argument=argument))
+                if client == "legacy":
+                    asked += [one.request(n, f"resources/{n}", uri=uri) for n in ("subscribe", "unsubscribe")]
+                assert [why in (await each.error())["message"] for each in asked] == [True] * len(asked)
+            for number, uri in enumerate(("note://b/by/8", "note://by/8", "urn:b:8"), 3):
+                read = await one.request(number, "resources/read", uri=uri).result()
+                assert read["contents"][0]["text"].endswith(" of b")
+            assert len(heard(log, "b", "resources/read")) == 3
+            assert heard(log, "b", "resources/subscribe") == heard(log, "b", "completion/complete") == []
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+def test_what_is_hidden_is_nowhere_under_its_own_uri_either(client: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        specs = [spec("modern", "a", log, choice=NOTHING), spec("legacy", "b", log)]
+        async with many(*specs) as made:
+            made.reload(specs, {("resources", "note://b/by/7")})
+            one = await client_of(made, client)
+            for number, uri in enumerate(("note://b/by/7", "note://by/7")):
+                why = (await one.request(number, "resources/read", uri=uri).error())["message"]
+                assert f"No server has the resource {uri!r}" in why
+            read = await one.request(3, "resources/read", uri="note://by/8").result()
+            assert read["contents"][0]["text"] == "note://by/8 of b"
 
     run(scenario)
 

@@ -51,6 +51,7 @@ ROUTED: Final = frozenset(
     }
 )
 """The methods that go to one member."""
+_URIS: Final = ("resources", "resourceTemplates")
 _LISTS: Final = {
     "tools": ("tools/list",),
     "prompts": ("prompts/list",),
@@ -86,6 +87,7 @@ class Routes:
     ) -> None:
         self.members = tuple(members)
         self._hidden = hidden
+        self._by_name = {member.name: member for member in reversed(members)}
         self._by_prefix = {member.face.prefix: member for member in members if member.face.prefix}
         self._namespace = Namespace(self._by_prefix)
         self._bare = [member for member in members if not member.face.prefix]
@@ -148,7 +150,7 @@ class Routes:
         for member in self._known:
             if member.spec.owned is not None and member.spec.owned.has(kind, shown):
                 return Route(member, member.face.own(kind, shown) or shown)
-        is_uri = kind in ("resources", "resourceTemplates")
+        is_uri = kind in _URIS
         if is_uri and any(may_make(template, shown) for template in self._hidden_templates):
             return None  # it is there only if it is listed otherwise
         if not is_uri and any(is_shortened(shown, longest) for longest in self._lengths):
@@ -170,30 +172,33 @@ class Routes:
         """Where something is that only the catalog knows.
 
         A URI that a back calls its own, and no other back does, is that back's: servers write them into texts, which
-        nobody rewrites.
+        nobody rewrites. Of all that a template may make, only what the back's face shows is there.
 
         Raises:
             Fault: it is nowhere, or a member that might have it is out.
         """
         missing: dict[str, str] = {}
-        owners: list[str] = []
+        owners: list[Member] = []
+        is_uri = asked.kind in _URIS
         for method in _LISTS[asked.kind]:
             whole = await catalog.whole(method, asker, self)
             missing |= {each.name: each.why for each in whole.missing}
             for name, shelf in whole.shelves:
+                member = self._by_name.get(name)
+                if member is None:  # it came after these routes
+                    continue
                 own = shelf.find(asked.shown, is_template=method == "resources/templates/list")
-                if own is not None:
-                    return Route(self._named(name), own)
-                if asked.kind.startswith("resource") and name not in owners and shelf.has_own(asked.shown):
-                    owners.append(name)
+                is_shown = not is_uri or member.face.own(asked.kind, own or asked.shown) is not None
+                if own is not None and is_shown:
+                    return Route(member, own)
+                if is_uri and is_shown and member not in owners and shelf.has_own(asked.shown):
+                    owners.append(member)
+        owners = [each for each in owners if (asked.kind, each.face.shown(*asked)) not in self._hidden]
         if len(owners) == 1 and not missing:
-            return Route(self._named(owners[0]), asked.shown)
+            return Route(owners[0], asked.shown)
         if not missing and (found := self._whole_name(asked)) is not None:
             return found
         raise _nowhere(asked, missing)
-
-    def _named(self, name: str) -> "Member":
-        return next(each for each in self.members if each.name == name)
 
     def _whole_name(self, asked: Wanted) -> Route | None:
         """A name that only looks as if it was shortened."""
