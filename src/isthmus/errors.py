@@ -4,9 +4,12 @@
 another library crosses a transport: it becomes one of these, with the cause chained.
 """
 
-from typing import Any
+import logging
+from typing import Any, Final
 
 from isthmus.wire.envelope import INTERNAL_ERROR
+
+_log: Final = logging.getLogger("isthmus")
 
 
 class Fault(Exception):
@@ -53,3 +56,11 @@ class CallExpired(Fault):
 
 class ConfigError(Exception):
     """Arguments or settings that can't work; shown as one line, exit 2."""
+
+
+def fault_of(error: Exception) -> Fault:
+    """What a client is told of an exception: a fault as it is; anything else is ours, and is logged."""
+    if isinstance(error, Fault):
+        return error
+    _log.error("A request failed; this is a bug of isthmus.", exc_info=error)
+    return Fault("The proxy failed in the middle of this call. See its log.")

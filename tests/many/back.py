@@ -5,7 +5,8 @@ It starts fast: standard library only, run with -I -S. In its environment: TTL a
 page), TOOLS (more of them), CURSORS (circle, endless), ODD (JSON instead of a list), REFUSE (so many lists, with the
 words WHY), SLOW (seconds
 before it reads), DIES (at once, while this file is there), MUTE (methods that it does not answer), UNKNOWN (methods
-that it does not know), GATE (the file that the tool `wait` waits for), STUBBORN (it leaves late).
+that it does not know), GATE (the file that the tool `wait` waits for), STUBBORN (it leaves late), HALF (half a pair of
+surrogates is in whatever it says of itself, in its cursors, and in the names of its tools).
 """
 
 import json
@@ -24,6 +25,7 @@ META = "io.modelcontextprotocol/"
 MODERN = ERA == "modern"
 lock = threading.Lock()
 CURSORS = os.environ.get("CURSORS", "")
+HALF = "\ud83d" if "HALF" in os.environ else ""
 REFUSE = int(os.environ.get("REFUSE", "0"))
 asked: dict[Any, Any] = {}
 refused: list[Any] = []
@@ -53,7 +55,7 @@ def tool(name: str) -> dict[str, Any]:
 
 
 def lists() -> dict[str, tuple[str, list[dict[str, Any]]]]:
-    names = ["echo", "link", "ask", "hang", "die", "grow", *(f"tool{number}" for number in range(TOOLS)), *extra]
+    names = ["echo", "link", "ask", "hang", "die", "grow", *(f"tool{number}{HALF}" for number in range(TOOLS)), *extra]
     resources = [
         {"uri": "note://here", "name": "note", "mimeType": "text/plain"},
         {"uri": f"https://example.com/{NAME}", "name": "page"},
@@ -76,8 +78,8 @@ def listed(message: Any) -> None:
         error(message, -32000, os.environ.get("WHY", "Not now"))
         return
     key, items = lists()[message["method"]]
-    at = int((message.get("params") or {}).get("cursor", "0"))
-    more = {"nextCursor": str(at + PAGE)} if at + PAGE < len(items) or CURSORS == "endless" else {}
+    at = int((message.get("params") or {}).get("cursor", "0").strip(HALF or None))
+    more = {"nextCursor": str(at + PAGE) + HALF} if at + PAGE < len(items) or CURSORS == "endless" else {}
     if CURSORS == "circle" and not more:
         more = {"nextCursor": "0"}
     fresh = {"ttlMs": TTL, "cacheScope": SCOPE} if MODERN else {}
@@ -167,6 +169,7 @@ CAPABILITIES = {
     "resources": {"subscribe": True},
     "completions": {},
     "logging": {},
+    "experimental": {"half": {"is": HALF}},
 }
 METHODS = {
     **dict.fromkeys(lists(), listed),
@@ -183,7 +186,7 @@ LEGACY = {
         protocolVersion=m["params"]["protocolVersion"],
         capabilities=CAPABILITIES,
         serverInfo={"name": NAME, "version": "1"},
-        instructions=f"Use {NAME}.",
+        instructions=f"Use {NAME}.{HALF}",
     ),
     "ping": lambda m: result(m),
     "logging/setLevel": lambda m: result(m),
@@ -195,7 +198,7 @@ NEW = {
         m,
         supportedVersions=["2026-07-28"],
         capabilities=CAPABILITIES,
-        instructions=f"Use {NAME}.",
+        instructions=f"Use {NAME}.{HALF}",
         ttlMs=TTL,
         cacheScope=SCOPE,
     ),

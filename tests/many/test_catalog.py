@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from isthmus import limits
-from isthmus.many.catalog import may_make
+from isthmus.engine.member import Member
+from isthmus.many.catalog import may_make, read_page
 from tests.engine.clients import LegacyClient, ModernClient, run, until
-from tests.many.servers import MISSING, OWN_TOOLS, Known, heard, many, prefixed, shown, spec
+from tests.many.servers import MISSING, OWN_TOOLS, Known, client_of, heard, many, prefixed, shown, spec
 
 LONG: dict[str, Any] = {"TTL": 60_000, "SCOPE": "public"}
 MINE: dict[str, Any] = {"TTL": 60_000, "SCOPE": "private"}
@@ -257,6 +258,52 @@ def test_what_a_back_refuses_is_missing_this_time_only(tmp_path: Path) -> None:
             assert shown(await tools(one)) == prefixed(OWN_TOOLS, "a", "b")
 
     run(scenario)
+
+
+@pytest.mark.parametrize("client", ["legacy", "modern"])
+def test_what_fails_here_at_one_back_harms_no_other(
+    client: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def read(member: Member, *said: Any, **more: Any) -> Any:
+        if member.name == "a":
+            raise LookupError("not foreseen")
+        return read_page(member, *said, **more)
+
+    for module in ("session", "asker"):
+        monkeypatch.setattr(f"isthmus.many.{module}.read_page", read)
+
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("legacy", "a", log), spec("modern", "b", log)) as made:
+            got = await tools(await client_of(made, client))
+            assert shown(got) == prefixed(OWN_TOOLS, "b")
+            assert "See its log." in got["_meta"][MISSING]["a"]
+            monkeypatch.undo()
+            assert shown(await tools(await client_of(made, client))) == prefixed(OWN_TOOLS, "a", "b")
+
+    run(scenario)
+    assert "LookupError: not foreseen" in caplog.text
+
+
+@pytest.mark.parametrize("client", ["legacy", "modern"])
+def test_what_fails_here_is_answered(
+    client: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> Any:
+        raise LookupError("not foreseen")
+
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("legacy", "a", log), spec("modern", "b", log)) as made:
+            one = await client_of(made, client)
+            monkeypatch.setattr(made.catalog, "whole", fail)
+            for asked in (one.request(1, "tools/list"), one.request(2, "resources/read", uri="urn:a:1")):
+                refused = await asked.error()
+                assert refused["code"] == -32603
+                assert "See its log." in refused["message"]
+
+    run(scenario)
+    assert caplog.text.count("LookupError: not foreseen") == 2
 
 
 @pytest.mark.parametrize("back", ["legacy", "modern"])

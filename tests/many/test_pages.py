@@ -9,9 +9,10 @@ import pytest
 from isthmus import limits
 from isthmus.many.gateway import Many
 from tests.engine.clients import LegacyClient, ModernClient, run
-from tests.many.servers import LISTS, OWN_TOOLS, client_of, heard, many, prefixed, shown, spec
+from tests.many.servers import LISTS, OWN_TOOLS, client_of, heard, many, prefixed, said, shown, spec
 
 ERAS = ["legacy", "modern"]
+DISCOVER = "server/discover"
 WHOLE = prefixed(OWN_TOOLS, "a", "b")
 
 
@@ -130,6 +131,34 @@ def test_a_page_has_so_many_bytes_at_most(tmp_path: Path, monkeypatch: pytest.Mo
             assert [tool for page in got for tool in shown(page)] == WHOLE
             assert all(len(page["tools"]) == 1 or len(json.dumps(page["tools"])) <= 450 for page in got)
             assert len(got) > 2
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+@pytest.mark.parametrize("back", ERAS)
+def test_half_a_character_is_as_good_as_any(
+    client: str, back: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a server that cuts texts off inside an emoji: it stands in cursors both ways, and in whatever is told."""
+    half = "\ud83d"
+    tools = [*OWN_TOOLS, *(f"tool{number}{half}" for number in range(4))]
+    monkeypatch.setattr(limits, "PAGE_ITEMS", 1)
+
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec(back, "a", log, HALF=1, PAGE=2, TOOLS=4), spec("modern", "b", log)) as made:
+            one = await client_of(made, client)
+            opened = one.opened["result"] if isinstance(one, LegacyClient) else await one.request(1, DISCOVER).result()
+            assert opened["instructions"] == f"# a\n\nUse a.{half}\n\n# b\n\nUse b."
+            assert opened["capabilities"]["experimental"]["half"]["is"] in (half, "")
+            got = await pages(one)
+            assert [tool for page in got for tool in shown(page)] == prefixed(tools, "a") + prefixed(OWN_TOOLS, "b")
+            result = await one.request(2, "tools/call", name=f"a_tool3{half}", arguments={half: 1}).result()
+            assert said(result)["given"] == {half: 1}
+            call, prompt = one.request(3, "tools/call", name=half), one.request(4, "prompts/get", name=half)
+            for asked in (call, prompt, one.request(5, "resources/read", uri=half)):
+                assert (await asked.error())["code"] in (-32602, -32002)
 
     run(scenario)
 

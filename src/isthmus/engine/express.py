@@ -5,12 +5,11 @@ Whatever turns out otherwise goes on as the coroutine that it would have been (`
 redirect, a connection that was stale.
 """
 
-import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from isthmus.engine.modern import ModernCall, header_lines, settle
-from isthmus.errors import BackFault, Fault
+from isthmus.errors import BackFault, Fault, fault_of
 from isthmus.protocol.judge import ModernRequest
 from isthmus.transports.http_back import post_modern, read_answer, read_modern
 from isthmus.transports.http_client import REDIRECTING
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from isthmus.engine.back import Back
     from isthmus.transports.http_client import HttpClient
     from isthmus.transports.http_stream import Connection
-
-_log: Final = logging.getLogger("isthmus.engine")
 
 
 class ExpressCall(ModernCall):
@@ -88,9 +85,8 @@ class ExpressCall(ModernCall):
         except Fault as fault:
             self.back.failed(fault)
             self.fail(fault)
-        except Exception:
-            _log.exception("A call failed; this is a bug of isthmus.")
-            self.fail(Fault("The proxy failed in the middle of this call. See its log."))
+        except Exception as error:
+            self.fail(fault_of(error))
 
     async def _go_on(self, outcome: Response | Failure) -> None:
         """As a coroutine, under the same deadline."""

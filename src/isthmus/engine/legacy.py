@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from isthmus.engine.legacy_call import LegacyCall, OwnCall, Question
-from isthmus.errors import BackFault, BackUnavailable, Fault
+from isthmus.errors import BackFault, BackUnavailable, Fault, fault_of
 from isthmus.protocol import edits
 from isthmus.protocol.correlate import Correlator
 from isthmus.protocol.names import CANCELLED, INITIALIZED, MESSAGE, PROGRESS
@@ -117,9 +117,8 @@ class LegacySession:
                 waited = self.deadlines.now() - began
                 call.fail(Fault(f"{self._back.name} did not answer {call.row.name} within {waited:.0f} s."))
                 self._back.tasks.start(self._tell_cancelled(call, "The proxy's deadline passed."))
-        except Exception:
-            _log.exception("A call failed; this is a bug of isthmus.")
-            call.fail(Fault("The proxy failed in the middle of this call. See its log."))
+        except Exception as error:
+            call.fail(fault_of(error))
         finally:
             self.deadlines.forget(call)
             del self._calls[key]

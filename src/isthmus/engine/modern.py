@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Raw
 
 from isthmus import limits
-from isthmus.errors import Fault, FrontFault
+from isthmus.errors import Fault, FrontFault, fault_of
 from isthmus.protocol import edits, param_headers
 from isthmus.protocol.judge import ModernRequest
 from isthmus.protocol.names import (
@@ -160,9 +160,8 @@ async def settle(back: "Back", call: ModernCall, work: Coroutine[Any, Any, None]
     except Fault as fault:
         back.failed(fault)
         call.fail(fault)
-    except Exception:
-        _log.exception("A call failed; this is a bug of isthmus.")
-        call.fail(Fault("The proxy failed in the middle of this call. See its log."))
+    except Exception as error:
+        call.fail(fault_of(error))
     finally:
         back.deadlines.forget(call)
     if not call.is_answered:

@@ -4,7 +4,6 @@
 
 import asyncio
 import itertools
-import logging
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -15,18 +14,17 @@ from isthmus.engine.answering import StoodCall, state_below
 from isthmus.engine.inner import Inner
 from isthmus.engine.stand import FORWARD, OFF, Stand, capabilities_in
 from isthmus.engine.standing import StandSession
-from isthmus.errors import Fault, FrontFault
+from isthmus.errors import Fault, FrontFault, fault_of
 from isthmus.protocol.judge import ModernRequest
 from isthmus.protocol.names import CAPABILITIES_KEY, LOG_LEVEL_KEY, PROGRESS_KEY
 from isthmus.protocol.parking import Seal
 from isthmus.types import Port, Session, Strays
 from isthmus.wire.codec import encode
-from isthmus.wire.envelope import INTERNAL_ERROR, INVALID_PARAMS, Envelope, error_message
+from isthmus.wire.envelope import INVALID_PARAMS, Envelope, error_message
 
 if TYPE_CHECKING:
     from isthmus.engine.visiting import Held
 
-_log: Final = logging.getLogger("isthmus.engine")
 _DEBUG: Final = Raw(b'"debug"')
 
 
@@ -142,15 +140,12 @@ class StandIn:
         try:
             call = StoodCall(self, request, port)
             await call.run(headers, task)
-        except Fault as fault:
-            port.answer(error_message(request.envelope.id, fault.code, fault.why, fault.data), fault.status)
         except RecursionError:
             why = "What the client says of itself nests too deeply."
             port.answer(error_message(request.envelope.id, INVALID_PARAMS, why), 400)
-        except Exception:
-            _log.exception("A call in which somebody stands in for the client failed; this is a bug of isthmus.")
-            why = "The proxy failed in the middle of this call. See its log."
-            port.answer(error_message(request.envelope.id, INTERNAL_ERROR, why), 200)
+        except Exception as error:
+            fault = fault_of(error)
+            port.answer(error_message(request.envelope.id, fault.code, fault.why, fault.data), fault.status)
 
     # -- as a member of others --------------------------------------------------------------------------------------
 

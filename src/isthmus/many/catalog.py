@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from isthmus import limits
 from isthmus.engine.member import within_deadlines
-from isthmus.errors import BackFault, BackUnavailable, Fault
+from isthmus.errors import BackFault, BackUnavailable, Fault, fault_of
 from isthmus.protocol import edits
 from isthmus.protocol.methods import row_of
 from isthmus.wire.codec import decode, open_object, string
@@ -310,8 +310,8 @@ class Catalog:
         task = asyncio.current_task()
         try:
             shelf = await _all_pages(key.member, method, asker, self._now)
-        except Fault as fault:
-            return fault
+        except Exception as error:
+            return fault_of(error)
         finally:
             is_current = self._fetching.get(key) is task
             if is_current:

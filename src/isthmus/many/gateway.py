@@ -13,7 +13,7 @@ from isthmus.engine.gateway import PROBE
 from isthmus.engine.member import Ends, Member, Spec, within_deadlines
 from isthmus.engine.settings import Settings
 from isthmus.engine.tasks import Tasks
-from isthmus.errors import Fault
+from isthmus.errors import Fault, fault_of
 from isthmus.many.asker import ModernAsker
 from isthmus.many.catalog import KIND_OF, Catalog
 from isthmus.many.listing import Pages, read_cursor
@@ -302,8 +302,8 @@ class Many:
         try:
             route = await self.routes.seek(asked, self.catalog, ModernAsker(self, request, headers))
             work = self._send(request, route, port, headers, task)
-        except Fault as fault:
-            work = refuse(request, port, fault)
+        except Exception as error:
+            work = refuse(request, port, fault_of(error))
         await work
 
     async def _answer(self, request: ModernRequest, port: Port, headers: Mapping[str, str] | None) -> None:
@@ -320,8 +320,8 @@ class Many:
                 await listen(self, request, port, asker)
             else:
                 raise no_one_server(method)
-        except Fault as fault:
-            await refuse(request, port, fault)
+        except Exception as error:
+            await refuse(request, port, fault_of(error))
 
     async def _list(self, request: ModernRequest, port: Port, asker: ModernAsker) -> bytes:
         whole = await self.catalog.whole(request.row.name, asker, self.routes)
@@ -361,6 +361,8 @@ class Many:
             return session, await session.open()
         except BaseException:
             await self.end_session(session)
+            if isinstance(error, Exception):
+                raise fault_of(error) from None
             raise
 
     async def end_session(self, session: Session) -> None:

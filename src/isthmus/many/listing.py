@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from math import inf
 from typing import Any
 
-import msgspec
 from msgspec import Raw
 
 from isthmus import limits
@@ -17,7 +16,7 @@ from isthmus.errors import FrontFault
 from isthmus.many.catalog import ITEM_COST, Missing, Shelf, Whole
 from isthmus.protocol.names import MISSING_KEY, SERVER_INFO_KEY
 from isthmus.protocol.parking import NONCE_BYTES, Seal
-from isthmus.wire.codec import encode, string
+from isthmus.wire.codec import decode, encode, string
 from isthmus.wire.envelope import INVALID_PARAMS
 
 
@@ -83,7 +82,7 @@ class Pages:
         said = self._sealed().unlock(cursor)
         if said is None:
             raise FrontFault("This cursor is none of this server's. List again without one.", code=INVALID_PARAMS)
-        kind, name, shown = msgspec.json.decode(said, type=tuple[str, str, str])
+        kind, name, shown = decode(said)
         return kind, name, shown
 
     def _close(self, kind: str, name: str, shown: str) -> str:

@@ -15,7 +15,7 @@ from isthmus.engine.asking import AskingSession
 from isthmus.engine.member import Member, Nested, within_deadlines
 from isthmus.engine.questions import Asked, Questions
 from isthmus.engine.sharing import Box
-from isthmus.errors import BackUnavailable, Fault, FrontFault
+from isthmus.errors import BackUnavailable, Fault, FrontFault, fault_of
 from isthmus.many.asker import result_of
 from isthmus.many.catalog import KIND_OF, Page, read_page, untold
 from isthmus.many.listing import read_cursor
@@ -195,7 +195,8 @@ class ManySession:
         running = self._running[key] = Running()
         try:
             await self._take(envelope, port, running)
-        except Fault as fault:
+        except Exception as error:
+            fault = fault_of(error)
             code = fault.code
             if code == INVALID_PARAMS and envelope.method == "resources/read" and fault.data is not None:
                 code = legacy_front.RESOURCE_NOT_FOUND

@@ -4,7 +4,6 @@ Most messages have none. So there is a search for the bytes `"uri"` first, in al
 find is not opened.
 """
 
-import json
 import re
 from collections.abc import Callable
 from typing import Final
@@ -34,11 +33,8 @@ def has_uri(text: bytes) -> bool:
 
 
 def text_of(value: str) -> Raw:
-    """The JSON text of a string, lone surrogates included."""
-    try:
-        return Raw(encode(value))
-    except UnicodeEncodeError:
-        return Raw(json.dumps(value).encode())
+    """The JSON text of a string."""
+    return Raw(encode(value))
 
 
 def edit_member(members: Members, name: str, edit: UriEdit) -> bool:

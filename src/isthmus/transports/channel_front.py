@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
-from isthmus.errors import Fault
+from isthmus.errors import fault_of
 from isthmus.protocol.handshake import MOVES, Do, Event, State, event_of, refusal
 from isthmus.protocol.judge import ModernRequest, Refusal, judge_modern, meta_of
 from isthmus.protocol.names import CANCELLED, VERSION_KEY
@@ -248,7 +248,8 @@ class ChannelFront:
         try:
             self._session, answer = await self._relay.open_session(message, self._port, self._headers)
             self._move(Event.OPENED)
-        except Fault as fault:
+        except Exception as error:
+            fault = fault_of(error)
             why = fault.why
             self._move(Event.FAILED)
             answer = error_message(message.id, fault.code, fault.why, fault.data)
@@ -300,7 +301,9 @@ class ChannelFront:
         return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        del self._running[task]
+        port = self._running.pop(task)
+        if port is not None and not task.cancelled() and task.exception() is not None:
+            port.answer(error_message(port.id, INTERNAL_ERROR, "The proxy failed. See its log."), 200)
         if not self._running and self._ended.is_set():
             self._settled.set()
 

@@ -17,12 +17,12 @@ import msgspec
 from msgspec import Raw
 
 from isthmus.wire.envelope import INVALID_REQUEST, PARSE_ERROR, Batch, Envelope, Kind, Malformed, Members
+from isthmus.wire.envelope import encode as encode
 from isthmus.wire.scan import OddMembers, ScanError, names_are_plain, scan_members
 
 _decode_members: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_string: Final = msgspec.json.Decoder(str).decode
 _decode_items: Final = msgspec.json.Decoder(list[Raw]).decode
-_encode: Final = msgspec.json.Encoder().encode
 _INTEGER: Final = re.compile(rb"-?(?:0|[1-9][0-9]*)\Z")
 _methods: Final[dict[bytes, str]] = {}
 _METHODS_KEPT: Final = 128
@@ -57,12 +57,12 @@ def close_object(members: Members) -> bytes:
     """The JSON text of opened members; names keep the spelling they came with."""
     if type(members) is OddMembers:
         return members.emit()
-    return _encode(members)
+    return encode(members)
 
 
 def close_objects(members: Mapping[str, Any]) -> bytes:
     """The JSON text of opened members of which some are opened objects again; all names are plain."""
-    return _encode(members)
+    return encode(members)
 
 
 def decode(raw: Raw | bytes) -> Any:
@@ -89,11 +89,6 @@ def string(raw: Raw | bytes | None) -> str | None:
     except _REFUSED:
         value = json.loads(bytes(raw))
         return value if isinstance(value, str) else None
-
-
-def encode(value: Any) -> bytes:
-    """Compact JSON of a Python value; `Raw` parts are copied."""
-    return _encode(value)
 
 
 def parse(text: bytes) -> "Envelope | Batch | Malformed":

@@ -1,5 +1,6 @@
 """The envelope: one JSON-RPC message whose members stay raw text until somebody must look inside."""
 
+import json
 from enum import Enum
 from typing import Any, Final
 
@@ -16,6 +17,29 @@ INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
 
 _encode: Final = msgspec.json.Encoder().encode
+
+
+def encode(value: Any) -> bytes:
+    """Compact JSON of a Python value; `Raw` parts are copied, lone surrogates are escaped."""
+    try:
+        return _encode(value)
+    except UnicodeEncodeError:
+        return _encode_ascii(value)
+
+
+def _encode_ascii(value: Any) -> bytes:
+    """The same, with each text in ASCII.
+
+    JSON lets an escape name half of a surrogate pair (RFC 8259 §8.2), as a text has it that was cut off inside an
+    emoji; UTF-8 has no bytes for it.
+    """
+    if isinstance(value, str):
+        return json.dumps(value).encode()
+    if isinstance(value, dict):
+        return b"{" + b",".join([_encode_ascii(name) + b":" + _encode_ascii(value[name]) for name in value]) + b"}"
+    if isinstance(value, list | tuple):
+        return b"[" + b",".join([_encode_ascii(item) for item in value]) + b"]"
+    return _encode(value)
 
 
 class Kind(Enum):
@@ -78,20 +102,20 @@ def error_message(id: bytes | None, code: int, why: str, data: Any = None) -> by
     body: dict[str, Any] = {"code": code, "message": why}
     if data is not None:
         body["data"] = data
-    return b'{"jsonrpc":"2.0",' + (b'"id":' + id + b"," if id is not None else b"") + b'"error":' + _encode(body) + b"}"
+    return b'{"jsonrpc":"2.0",' + (b'"id":' + id + b"," if id is not None else b"") + b'"error":' + encode(body) + b"}"
 
 
 def result_message(id: bytes, result: Any) -> bytes:
     """A JSON-RPC result response; `result` is a Python value or `Raw`."""
-    return b'{"jsonrpc":"2.0","id":' + id + b',"result":' + _encode(result) + b"}"
+    return b'{"jsonrpc":"2.0","id":' + id + b',"result":' + encode(result) + b"}"
 
 
 def request_message(id: bytes, method: str, params: Any) -> bytes:
     """A JSON-RPC request; `params` is a Python value or `Raw`."""
-    return b'{"jsonrpc":"2.0","id":' + id + b',"method":' + _encode(method) + b',"params":' + _encode(params) + b"}"
+    return b'{"jsonrpc":"2.0","id":' + id + b',"method":' + encode(method) + b',"params":' + encode(params) + b"}"
 
 
 def notification_message(method: str, params: Any = None) -> bytes:
     """A JSON-RPC notification; `params` is a Python value, `Raw` or nothing."""
-    tail = b"}" if params is None else b',"params":' + _encode(params) + b"}"
-    return b'{"jsonrpc":"2.0","method":' + _encode(method) + tail
+    tail = b"}" if params is None else b',"params":' + encode(params) + b"}"
+    return b'{"jsonrpc":"2.0","method":' + encode(method) + tail
