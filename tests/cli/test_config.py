@@ -57,11 +57,12 @@ def test_show_masks_secrets(tmp_path: Path) -> None:
             "isthmus": {"tools": {"items": {"t": {"arguments": {"password": {"fixed": "sekret5"}}}}}},
         },
         "b": {
-            "url": "https://user:sekret6@x.test/mcp?token=sekret7&a=b",
+            "url": "https://x.test/mcp?token=sekret7&a=b",
             "headers": {"X-Api-Key": "sekret8", "X-Plain": "plain", "X-Part": "of ${SECRET}"},
         },
         "c": {"url": "https://y.test", "auth": "sekret9"},
         "d": {"command": "${input:i}", "timeout": 5000},
+        "e": {"url": "https://user:sekret6@x.test/mcp", "disabled": True},
     }
     text = {"mcpServers": servers, "inputs": [{"id": "i"}], "isthmus": {"limits": {"call": 3, "drain": 1}}}
     write(tmp_path / "mcp.json", text)
@@ -79,12 +80,13 @@ def test_show_masks_secrets(tmp_path: Path) -> None:
                 "isthmus": {**limits, "prefix": "a", "tools": {"items": {"t": {"arguments": arguments}}}},
             },
             "b": {
-                "url": f"https://{MASK}@x.test/mcp?token={MASK}&a=b",
+                "url": f"https://x.test/mcp?token={MASK}&a=b",
                 "headers": {"X-Api-Key": MASK, "X-Plain": "plain", "X-Part": MASK},
                 "isthmus": {**limits, "prefix": "b"},
             },
             "c": {"url": "https://y.test", "auth": MASK, "isthmus": {**limits, "prefix": "c"}},
             "d": {"command": MASK, "timeout": 5000, "isthmus": {**limits, "prefix": "d"}},
+            "e": {"url": f"https://{MASK}@x.test/mcp", "disabled": True, "isthmus": limits},
         },
     }
 

@@ -238,6 +238,13 @@ def test_errors_in_a_mapping_name_the_key() -> None:
     assert str(caught.value) == "mcpServers.a.comand: 'comand' is no key of a server. Did you mean 'command'?"
 
 
+@pytest.mark.parametrize(("scheme", "form"), [("http://x/", "http://HOST:PORT/PATH"), ("unix:/", "unix:PATH")])
+def test_bytes_of_the_environment_that_are_no_text(tmp_path: Path, scheme: str, form: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, ONE % f'"url": "{scheme}${{ODD}}"', ODD="\udcff")
+    assert str(caught.value) == f"{tmp_path}/mcp.json:1: The URL of 'a' is not a URL. Write it as {form}."
+
+
 def test_an_env_file_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "e").write_text("A=1\nnonsense\n", encoding="utf-8")
     with pytest.raises(ConfigError) as caught:

@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 
 from isthmus import limits
+from isthmus.engine.member import Member, Spec
 from isthmus.errors import ConfigError
+from isthmus.many import gateway
 from isthmus.many.plan import Plan
 from isthmus.many.reload import reread
 from isthmus.routing.choice import Choice, Part
@@ -264,6 +266,46 @@ def test_a_configuration_that_cannot_work_changes_nothing_and_the_log_says_why(
     run(scenario)
 
 
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (
+            ConfigError("The proxy is none."),
+            "mcp.json was read again and can't work, so nothing was changed: The proxy",
+        ),
+        (ZeroDivisionError(), "Reading mcp.json again failed; this is a bug of isthmus."),
+    ],
+)
+def test_what_fails_half_way_changes_nothing_and_leaves_nothing(
+    fault: Exception, says: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered: list[Member] = []
+
+    def enter(spec: Spec, **said: Any) -> Member:
+        if spec.name == "bad":
+            raise fault
+        entered.append(Member(spec, **said))
+        return entered[-1]
+
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        a, b = spec("modern", "a", log), spec("modern", "b", log)
+        async with many(a, b) as made:
+            client, members = ModernClient(made), made.members
+            before = await pid(client, "a")
+            monkeypatch.setattr(gateway, "Member", enter)
+            plan = Plan(name="mcp.json", specs=(), again=lambda: (a, spec("modern", "c", log), absent("bad")))
+            reread(made, plan)
+            (record,) = [each for each in caplog.records if each.levelno == logging.ERROR]
+            assert says in record.message
+            assert made.members == members and not made._retiring
+            await until(lambda: [each._is_closed for each in entered] == [True])
+            assert await pid(client, "a") == before and said(await client.call(1, "b_echo").result())["from"] == "b"
+            assert not any(member._is_closed for member in members)
+
+    run(scenario)
+
+
 # -- the command ------------------------------------------------------------------------------------------------------
 
 
@@ -351,6 +393,9 @@ def test_the_command_reads_its_file_again(how: str, tmp_path: Path) -> None:
         again()
         proxy.wait(lambda: "nothing was changed" in proxy.said())
         assert "mcp.json:1" in proxy.said() and "'command'" in proxy.said()
+        path.write_text('{"mcpServers": {\n"b": {"url": "https://user:pw@x.test"}}}')
+        again()
+        proxy.wait(lambda: "mcp.json:2: The URL of 'b' holds a user name" in proxy.said())
         assert proxy.tools() == prefixed(OWN_TOOLS, "b", "d")
         write(path, log, "b", "e")
         again()

@@ -3,18 +3,18 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from isthmus.config.document import Node
 from isthmus.config.keys import TRANSPORTS
 from isthmus.config.variables import Variables, read_env_file
-from isthmus.errors import ConfigError
 from isthmus.protocol.forwarding import may_be_forwarded
+from isthmus.transports.http_client import FRAMING
+from isthmus.transports.http_connect import split_url
 from isthmus.transports.launch import Launch
-from isthmus.transports.target import HttpTarget, Target, read_target
+from isthmus.transports.target import HttpTarget, Target
 
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*\Z")
@@ -101,17 +101,17 @@ def _http(name: str, said: Mapping[str, Node], kind: Literal["auto", "http", "ss
     url: str = said["url"].value
     if not _URL.match(url):
         raise said["url"].wrong(f"The URL of {name!r} begins with none of http://, https:// and unix:. Correct it.")
-    if url.lower().startswith("unix:") and "#" in url:  # VS Code's form: the endpoint on the socket behind '#'
-        path, _, endpoint = url[5:].partition("#")
-        url = f"http+unix://{quote(os.path.abspath(path), safe='')}/{endpoint.lstrip('/')}"
-    headers = _headers(said)
+    is_socket = url.lower().startswith(("unix:", "http+unix:"))
     try:
-        target = read_target(url, name=name, headers=headers)
-        _ = urlsplit(url).port
-    except (ConfigError, ValueError) as error:
-        raise said["url"].wrong(f"The URL of {name!r} can't be read: {str(error).rstrip('.')}.") from None
-    assert isinstance(target, HttpTarget)
-    return replace(target, kind=kind)
+        if url.lower().startswith("unix:"):
+            path, mark, endpoint = url[5:].partition("#")  # VS Code's form: the endpoint on the socket behind '#'
+            url = f"http+unix://{quote(os.path.abspath(path), safe='')}/{endpoint.lstrip('/') if mark else 'mcp'}"
+        split_url(url)
+    except ValueError as error:
+        why = "is not a URL" if isinstance(error, UnicodeError) else error
+        form = "unix:PATH" if is_socket else "http://HOST:PORT/PATH"
+        raise said["url"].wrong(f"The URL of {name!r} {why}. Write it as {form}.") from None
+    return HttpTarget(name, url, tuple(_headers(said)), kind)
 
 
 def _headers(said: Mapping[str, Node]) -> list[tuple[str, str]]:
@@ -121,6 +121,8 @@ def _headers(said: Mapping[str, Node]) -> list[tuple[str, str]]:
             raise each.wrong_key(f"{title!r} is no name of a header. Use letters, digits and '-'.")
         if not _HEADER_VALUE.match(each.value):
             raise each.wrong(f"The header {title!r} holds a line break or another character that it can't.")
+        if title.lower() in FRAMING:
+            raise each.wrong_key(f"The header {title!r} is decided by the connection itself. Leave it out.")
     pairs = [(title, each.value) for title, each in headers.items()]
     auth = said.get("auth")
     if auth is None:

@@ -131,15 +131,12 @@ class Many:
         Args:
             specs: the servers.
             hidden: what nobody is to see of them (`routes.Routes`).
+
+        Raises:
+            ConfigError: one of them can't be used. Then nothing has changed.
         """
-        left = list(self.members)
-        entered: dict[int, Member] = {}
-        for at in sorted(range(len(specs)), key=lambda at: specs[at].beside is not None):
-            same = next((member for member in left if member.spec == specs[at]), None)
-            if same is not None:
-                left.remove(same)
-            entered[at] = same or self._enter(specs[at], entered.values())
-        members = [entered[at] for at in range(len(specs))]
+        members = self._members_for(specs)
+        left = [member for member in self.members if member not in members]
         if tuple(members) == self.members and hidden == self._hidden:
             return
         self._hidden = hidden
@@ -165,6 +162,23 @@ class Many:
         await self.tasks.close()
         members = [*self.members, *self._retiring]
         await asyncio.gather(*(member.close() for member in members), return_exceptions=True)
+
+    def _members_for(self, specs: Sequence[Spec]) -> list[Member]:
+        """The member of each, an old one or a new one; where one can't be made, the new ones are closed."""
+        left = list(self.members)
+        entered: dict[int, Member] = {}
+        try:
+            for at in sorted(range(len(specs)), key=lambda at: specs[at].beside is not None):
+                same = next((member for member in left if member.spec == specs[at]), None)
+                if same is not None:
+                    left.remove(same)
+                entered[at] = same or self._enter(specs[at], entered.values())
+        except BaseException:
+            for member in entered.values():
+                if member not in self.members:
+                    self.tasks.start(member.close())
+            raise
+        return [entered[at] for at in range(len(specs))]
 
     def _enter(self, spec: Spec, others: Iterable[Member]) -> Member:
         main = next((each for each in others if each.name == spec.beside), None) if spec.beside is not None else None
@@ -359,7 +373,7 @@ class Many:
         self.sessions.add(session)
         try:
             return session, await session.open()
-        except BaseException:
+        except BaseException as error:
             await self.end_session(session)
             if isinstance(error, Exception):
                 raise fault_of(error) from None
@@ -425,10 +439,10 @@ def _readdressed(request: ModernRequest, route: Route) -> ModernRequest:
         face.put(request.row.name, route.own, request.params)
         if request.row.routed is not None:
             request.name = route.own
-    return request
-
         if request.row.name == "tools/call":
             request.covered |= face.covered(route.own)
+    return request
+
 
 def _routed(port: Port, route: Route, method: str) -> Port:
     return port if route.member.face.is_plain else RoutedPort(port, route.member.face, method)

@@ -35,11 +35,13 @@ def reread(many: Many, plan: Plan) -> None:
     assert plan.again is not None
     try:
         specs = plan.again()
+        many.reload(specs)
     except ConfigError as error:
         _log.error("%s was read again and can't work, so nothing was changed: %s", plan.name, error)
-        return
-    many.reload(specs)
-    _log.warning("%s was read again: %d servers.", plan.name, len(specs))
+    except Exception:  # what follows a file is to outlive whatever one version of it does
+        _log.exception("Reading %s again failed; this is a bug of isthmus. Change the file, or start again.", plan.name)
+    else:
+        _log.warning("%s was read again: %d servers.", plan.name, len(specs))
 
 
 async def _watch(many: Many, plan: Plan, watched: Callable[[], Mapping[str, Stamp]]) -> None:

@@ -23,10 +23,11 @@ __all__ = ["EventStream", "HttpClient", "Response", "Statistics"]
 
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _VALUE: Final = re.compile(r"[\t\x20-\x7e]*\Z")
-_FRAMING: Final = frozenset(
+FRAMING: Final = frozenset(
     {"connection", "content-length", "expect", "keep-alive", "proxy-connection"}
     | {"te", "trailer", "transfer-encoding", "upgrade"}
 )
+"""Headers that nobody can give a connection: it decides them itself."""
 _OURS: Final = frozenset({"accept", "accept-encoding", "content-type"})
 _ACCEPT: Final = {
     "POST": b"Accept: application/json, text/event-stream\r\nContent-Type: application/json\r\n",
@@ -424,7 +425,7 @@ def _fixed_lines(name: str, host: str, headers: Sequence[tuple[str, str]], via: 
         if not _VALUE.match(value):
             raise ConfigError(f"The header {title} for {name} holds a line break or another character that it can't.")
         key = title.lower()
-        if key in _FRAMING:
+        if key in FRAMING:
             raise ConfigError(f"The header {title} for {name} is decided by the connection itself; leave it out.")
         if key in lines:
             lines[key] = f"{title}: {value}"
