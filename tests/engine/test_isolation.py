@@ -108,6 +108,28 @@ def test_what_was_asked_in_a_call_that_is_given_up_is_forgotten(how: str, isolat
     run(scenario)
 
 
+def test_progress_of_an_answer_goes_to_the_session_that_asked(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log, method = tmp_path / "log", "notifications/progress"
+        async with isolated(log, "request") as proxy:
+            client = await LegacyClient.open(proxy, elicitation={})
+            calls = [client.call(n, "ask", message=str(n), _meta={"progressToken": n % 2}) for n in (1, 3)]
+            asked = [await each.box.first("elicitation/create") for each in calls]
+            tokens = [each["params"]["_meta"]["progressToken"] for each in asked]
+            assert len(set(tokens)) == 2
+            for token, said in ((tokens[0], "first"), ("other", "lost"), (tokens[1], "second")):
+                await client.notify(method, progressToken=token, progress=1, message=said)
+            for call, each in zip(calls, asked, strict=True):
+                await client.reply(each["id"], result={"action": "decline"})
+                await call.result()
+            heards = [[each for each in heard(log, pid) if each.get("method") == method] for pid in processes(log)]
+            told = [[each["params"]["message"] for each in some] for some in heards if some]
+            assert sorted(told) == [["first"], ["second"]]
+            assert {each["params"]["progressToken"] for some in heards for each in some} == {1}
+
+    run(scenario)
+
+
 _ASKABLE: Final[dict[str, Any]] = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}
 
 

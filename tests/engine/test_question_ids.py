@@ -81,3 +81,39 @@ def test_what_is_forgotten_is_nobodys() -> None:
     client.questions.forget(client.asked["a"].values())
     assert len(client.questions) == 0
     assert [client.answer(id)[0] for id in ids] == [None] * 3
+
+
+def wanting(token: Any) -> bytes:
+    params = {"message": "?", "_meta": {"a": 1.50, "progressToken": token}}
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "method": "elicitation/create", "params": params}).encode()
+
+
+def progress(token: Any) -> bytes:
+    params = {"progressToken": token, "progress": 1}
+    return json.dumps({"jsonrpc": "2.0", "method": "notifications/progress", "params": params}).encode()
+
+
+@pytest.mark.parametrize("token", [0, 7, "", "q", 1.5])
+def test_one_token_of_two_sessions_is_two(token: Any) -> None:
+    client = Client()
+    asked = [
+        json.loads(client.questions.ask(who, client.asked[who], envelope(wanting(token))))["params"] for who in "ab"
+    ]
+    first, second = (each["_meta"].pop("progressToken") for each in asked)
+    assert first != second and asked == [{"message": "?", "_meta": {"a": 1.5}}] * 2
+    for who, mine in (("b", second), ("a", first), ("a", first)):
+        said = envelope(progress(mine))
+        assert client.questions.progressed(said) == who
+        assert json.loads(bytes(said.members["params"])) == {"progressToken": token, "progress": 1}
+    assert client.questions.progressed(envelope(progress("x"))) is None
+    client.answer(client.asked["a"][1])
+    assert client.questions.progressed(envelope(progress(first))) is None
+
+
+def test_who_is_alone_keeps_its_token_and_what_wants_no_progress_hears_of_none() -> None:
+    client = Client()
+    text = client.questions.ask("a", client.asked["a"], envelope(wanting("own")), is_alone=True)
+    assert json.loads(text)["params"]["_meta"]["progressToken"] == "own"
+    assert client.questions.progressed(envelope(progress("own"))) is None  # it goes as it is
+    id = client.ask("b", 1)
+    assert client.questions.progressed(envelope(progress(id))) is None

@@ -122,8 +122,10 @@ def wait(message: Any) -> None:
 
 
 def ask(message: Any) -> None:
-    question = {"message": f"{NAME} asks", "requestedSchema": {"type": "object", "properties": {}}}
+    question: dict[str, Any] = {"message": f"{NAME} asks", "requestedSchema": {"type": "object", "properties": {}}}
     params = message["params"]
+    if "token" in params.get("arguments", {}):
+        question["_meta"] = {"progressToken": params["arguments"]["token"]}
     if not MODERN:
         asked["q"] = message
         send(id="q", method="elicitation/create", params=question)

@@ -20,6 +20,7 @@ ERAS = ["legacy", "modern"]
 ELICIT = "elicitation/create"
 FORM: dict[str, Any] = {"elicitation": {}}
 CANCELLED = "notifications/cancelled"
+PROGRESS = "notifications/progress"
 
 
 def text(result: Any) -> Any:
@@ -73,6 +74,45 @@ def test_both_may_ask_at_once_and_each_gets_its_answer(eras: tuple[str, str], tm
                     {"action": "accept", "content": {"by": name}},
                     {"one": {"action": "accept", "content": {"by": name}}},
                 )
+
+    run(scenario)
+
+
+def test_progress_of_an_answer_goes_to_who_asked_and_to_nobody_else(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("legacy", "a", log), spec("legacy", "b", log)) as made:
+            client = await LegacyClient.open(made, **FORM)
+            calls = {name: client.call(name, f"{name}_ask", token=1) for name in "ab"}
+            asked = {name: (await call.box.first(ELICIT)) for name, call in calls.items()}
+            tokens = {name: each["params"]["_meta"]["progressToken"] for name, each in asked.items()}
+            assert tokens["a"] != tokens["b"]
+            for number, token in enumerate((tokens["b"], "1", 77, None, tokens["a"])):
+                await client.notify(PROGRESS, progressToken=token, progress=number)
+            for name in "ab":
+                await client.reply(asked[name]["id"], result={"action": "decline"})
+                await calls[name].result()
+                await client.notify(PROGRESS, progressToken=tokens[name], progress=9)  # nobody waits any more
+                await client.call(name, f"{name}_echo").result()
+            told = {name: [each["params"] for each in heard(log, name, PROGRESS)] for name in "ab"}
+            assert told["a"] == [{"progressToken": 1, "progress": 4}]
+            assert told["b"] == [{"progressToken": 1, "progress": 0}]
+
+    run(scenario)
+
+
+def test_one_server_keeps_its_token(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("legacy", "a", log, prefix=None)) as made:
+            client = await LegacyClient.open(made, **FORM)
+            call = client.call(1, "ask", token="its own")
+            asked = await call.box.first(ELICIT)
+            assert asked["params"]["_meta"] == {"progressToken": "its own"}
+            await client.notify(PROGRESS, progressToken="its own", progress=1)
+            await client.reply(asked["id"], result={"action": "decline"})
+            await call.result()
+            assert [each["params"]["progressToken"] for each in heard(log, "a", PROGRESS)] == ["its own"]
 
     run(scenario)
 

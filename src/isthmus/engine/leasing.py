@@ -165,6 +165,10 @@ class LeasingSession:
             elif running is not None and running.task is not None:
                 running.is_cancelled = True
                 running.task.cancel()
+        elif envelope.method == PROGRESS:
+            asking = self.questions.progressed(envelope)
+            if asking is not None:
+                await asking.session.notify(envelope)
         elif envelope.method != INITIALIZED:  # each session was told when it was opened
             used = {each.opened for each in self._running.values() if each.opened is not None}
             for opened in used or set(self._kept()):

@@ -1,7 +1,8 @@
 """A legacy client's session with many backs: one of its own at each, opened when it is first needed.
 
 The client negotiates its revision with the proxy; each back negotiates its own. What each session is (straight, crossed
-or leased) is its gateway's affair. Ids of questions are the proxy's own, since two backs may ask at once.
+or leased) is its gateway's affair. Ids and progress tokens of questions are the proxy's own, since two backs may ask at
+once.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ from isthmus.many.words import copy_of, no_one_server, warning
 from isthmus.protocol import edits
 from isthmus.protocol.crossings import legacy_front
 from isthmus.protocol.judge import make_modern
-from isthmus.protocol.names import CANCELLED, HEADERS_KEY, INITIALIZED
+from isthmus.protocol.names import CANCELLED, HEADERS_KEY, INITIALIZED, PROGRESS
 from isthmus.routing.face import KEYS, NAMED
 from isthmus.types import Port, Session, Strays, refuse_twice
 from isthmus.wire.codec import close_object, encode, identify, open_object, parse, parse_own, string
@@ -40,7 +41,7 @@ from isthmus.wire.envelope import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
 
     from isthmus.many.gateway import Many
     from isthmus.routing.face import Face
@@ -215,7 +216,8 @@ class ManySession:
             return
         if envelope.method == INITIALIZED:
             self._is_initialized = True
-        await self._tell_all(lambda leg: _notify(leg, copy_of(envelope)))
+        legs = self._legs.values() if envelope.method != PROGRESS else self._asked_by(envelope)
+        await self._tell_all(lambda leg: _notify(leg, copy_of(envelope)), legs)
 
     async def answer(self, envelope: Envelope) -> None:
         """Take the client's answer to a question there; an answer to nothing is dropped, counted."""
@@ -345,12 +347,11 @@ class ManySession:
             known = ", ".join(legacy_front.LEVELS)
             raise FrontFault(f"There is no log level {level!r}; there are {known}.", code=INVALID_PARAMS)
         self._level = copy_of(envelope)
-        await self._tell_all(self._tell_level)
+        await self._tell_all(self._tell_level, self._legs.values())
 
-    async def _tell_all(self, tell: "Callable[[Leg], Coroutine[Any, Any, None]]") -> None:
-        """Tell every back something; one that hangs holds the others and the client up for its deadline at most."""
-        legs = [leg for leg in self._legs.values() if leg.session is not None]
-        telling = [(leg.member, leg.member.begin(tell(leg))) for leg in legs]
+    async def _tell_all(self, tell: "Callable[[Leg], Coroutine[Any, Any, None]]", legs: "Iterable[Leg]") -> None:
+        """Tell backs something; one that hangs holds the others and the client up for its deadline at most."""
+        telling = [(leg.member, leg.member.begin(tell(leg))) for leg in legs if leg.session is not None]
         await within_deadlines([each for each in telling if each[0].why_out is None], self._many.now)
 
     async def _tell_level(self, leg: Leg) -> None:
@@ -368,6 +369,12 @@ class ManySession:
     def _wants_warnings(self) -> bool:
         level = string(edits.param(self._level, "level")) if self._level is not None else None
         return level in legacy_front.LEVELS[: legacy_front.LEVELS.index("warning") + 1]
+
+    def _asked_by(self, envelope: Envelope) -> "list[Leg]":
+        """Where the client's progress goes: to who asked what it is about, under the token of who asked."""
+        sole = self._many.routes.sole
+        leg = self._questions.progressed(envelope) or (self._legs.get(sole) if sole is not None else None)
+        return [leg] if leg is not None else []
 
     async def _cancel(self, envelope: Envelope) -> None:
         raw = edits.param(envelope, "requestId")
@@ -435,7 +442,8 @@ class ManySession:
         if not isinstance(envelope, Envelope):
             return
         if envelope.kind is Kind.REQUEST:
-            message = self._questions.ask(leg, leg.asked, envelope)
+            is_alone = leg.member is self._many.routes.sole
+            message = self._questions.ask(leg, leg.asked, envelope, is_alone=is_alone)
         elif envelope.method == CANCELLED:
             withdrawn = self._questions.withdraw(leg.asked, envelope)
             if withdrawn is None:

@@ -133,13 +133,20 @@ def token_of(progress: Envelope) -> int | str | None:
     return identify(raw) if raw is not None else None
 
 
-def set_progress_token(envelope: Envelope, token: int) -> None:
-    """Replace the token under which a request wants progress. Path: `params._meta.progressToken`."""
+def set_progress_token(envelope: Envelope, token: int) -> bytes | None:
+    """Replace the token under which a request wants progress, if it does. Path: `params._meta.progressToken`.
+
+    Returns:
+        The token that was there; None where there is none.
+    """
     params = open_object(envelope.members["params"]) if "params" in envelope.members else None
     meta = open_object(params["_meta"]) if params is not None and "_meta" in params else None
-    if params is not None and meta is not None and PROGRESS_KEY in meta:
-        meta[PROGRESS_KEY] = Raw(b"%d" % token)
-        _put(envelope, "params", params, meta)
+    if params is None or meta is None or PROGRESS_KEY not in meta:
+        return None
+    was = bytes(meta[PROGRESS_KEY])
+    meta[PROGRESS_KEY] = Raw(b"%d" % token)
+    _put(envelope, "params", params, meta)
+    return was
 
 
 def set_meta(envelope: Envelope, key: str, value: bytes) -> None:
