@@ -58,6 +58,7 @@ def isthmus(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str
         (["run", "nowhere.py"], 2, "does not exist"),
         (["run", "server.rb"], 2, "no URL and no .py or .js file"),
         (["run", "http:///mcp"], 2, "has no host"),
+        (["run", "http://[hush/mcp"], 2, "The target is not a URL. Write it as http://HOST:PORT/PATH."),
         (["run", "http+unix:///tmp/x.sock/mcp"], 2, "Write it as unix:PATH"),
         (["run", "--", "no-such-command-anywhere"], 2, "was not found"),
         (["run", "--"], 2, "there must be a command"),

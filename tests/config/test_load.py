@@ -252,6 +252,28 @@ def test_an_env_file_that_is_none(tmp_path: Path) -> None:
     assert str(caught.value) == f"{tmp_path}/e:2: This line is not of the form NAME=value."
 
 
+@pytest.mark.parametrize(
+    ("server", "why"),
+    [
+        ('"url": "https:///mcp?token=${KEY}"', "The URL of 'a' has no host, or one with characters"),
+        ('"url": "https://[${KEY}/mcp"', "The URL of 'a' is not a URL."),
+        ('"url": "https://[${KEY}]/mcp"', "The URL of 'a' is not a URL."),
+        ('"url": "https://host:${KEY}/mcp"', "The URL of 'a' has a host or port that can't be one."),
+        ('"url": "https://user:hush/x@host/mcp"', "The URL of 'a' has a host or port that can't be one."),
+        ('"url": "${KEY}"', "The URL of 'a' begins with none of http://, https:// and unix:."),
+        ('"command": "x", "envFile": "/no/${KEY}"', "The file that 'envFile' names can't be read: No such file"),
+        ('"command": "x", "envFile": "${KEY}"', "Line 2 of the file that 'envFile' names is not of the form"),
+        ('"command": "x${MY-KEY:-hush}"', "${MY-KEY} is nothing that isthmus knows."),
+    ],
+)
+def test_no_error_shows_what_may_be_secret(tmp_path: Path, server: str, why: str) -> None:
+    (tmp_path / "hush").write_text("A=1\nhush\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, ONE % server, KEY="hush")
+    told = str(caught.value)
+    assert told.startswith(f"{tmp_path}/mcp.json:1: {why}") and "hush" not in told
+
+
 def test_what_fastmcp_writes() -> None:
     from fastmcp.mcp_config import MCPConfig
 

@@ -119,7 +119,7 @@ class Variables:
             return self._input(inside.removeprefix("input:"), node)
         match = _VARIABLE.match(inside)
         if match is None:
-            raise node.wrong(f"${{{inside[:100]}}} is nothing that isthmus knows. {_FORMS}.")
+            raise node.wrong(f"${{{inside.partition(':-')[0][:100]}}} is nothing that isthmus knows. {_FORMS}.")
         name, default = match[1] or match[2], match[3]
         value = self.environ.get(name)
         if default is not None:
@@ -182,6 +182,10 @@ def _option(option: dict[str, str]) -> tuple[str, str]:
 def read_env_file(node: Node, path: Path) -> dict[str, str]:
     """The variables in a file of `NAME=value` lines; `#` begins a comment, quotes are taken off.
 
+    Args:
+        node: where the file is named; errors don't say what it is called if that came out of a variable.
+        path: where it is.
+
     Raises:
         ConfigError: the file can't be read, or a line is none of these.
     """
@@ -190,11 +194,14 @@ def read_env_file(node: Node, path: Path) -> dict[str, str]:
             text = file.read(CONFIG_BYTES).decode("utf-8-sig")
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise node.wrong(f"The file {str(path)!r} can't be read: {why}. Correct 'envFile'.") from None
+        which = "that 'envFile' names" if node.is_secret else repr(str(path))
+        raise node.wrong(f"The file {which} can't be read: {why}. Correct 'envFile'.") from None
     found: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip() and not line.lstrip().startswith("#"):
             match = _LINE.match(line.strip())
+            if match is None and node.is_secret:
+                raise node.wrong(f"Line {number} of the file that 'envFile' names is not of the form NAME=value.")
             if match is None:
                 raise ConfigError(f"{path}:{number}: This line is not of the form NAME=value.")
             found[match[1]] = _unquoted(match[2])

@@ -102,14 +102,12 @@ def read_target(
             raise ConfigError("--env and --cwd are for a command; a URL is not started by isthmus. Remove them.")
         try:
             host = urlsplit(target).hostname
-        except ValueError as error:
-            raise ConfigError(
-                f"The URL {target!r} can't be read: {error}. Write it as http://HOST:PORT/PATH."
-            ) from None
+        except ValueError:
+            raise ConfigError("The target is not a URL. Write it as http://HOST:PORT/PATH.") from None
         is_socket = target.lower().startswith("http+unix:")
         if not host:
             how = "unix:PATH, or http+unix://PATH%2FENCODED/mcp" if is_socket else "http://HOST:PORT/PATH"
-            raise ConfigError(f"The URL {target!r} has no host. Write it as {how}.")
+            raise ConfigError(f"The URL has no host. Write it as {how}.")
         if is_socket:
             host = os.path.basename(unquote(host))
         return HttpTarget(name or host, target, tuple(headers))
