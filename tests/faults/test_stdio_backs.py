@@ -182,6 +182,22 @@ def test_f9_wrong_id_is_dropped_and_the_caller_errs_at_the_deadline(era: str, tm
 
 
 @pytest.mark.parametrize("era", ["legacy", "modern"])
+def test_f12_an_answer_in_a_line_that_is_too_long_fails_its_call_at_once(era: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with gateway(stdio(era, tmp_path / "log"), line=5000) as proxy:
+            client = ModernClient(proxy) if era == "modern" else await LegacyClient.open(proxy)
+            hanging = client.call(1, "hang")
+            large = client.call(2, "echo", text="x" * 5000)
+            error = await large.error()
+            assert error["code"] == -32603 and "back answered with more than 5000 bytes" in error["message"]
+            assert not hanging.box.answers
+            await hanging.cancel()
+            await others_are_served(proxy, era)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
 @pytest.mark.parametrize("tool", ["noise", "stderr"])
 def test_f8_f13_f14_noise_and_a_flood_of_stderr(tool: str, era: str, tmp_path: Path) -> None:
     async def scenario() -> None:

@@ -314,6 +314,24 @@ def test_a_back_that_answers_no_request_of_ours_holds_nobody_up(client: str, tmp
 
 
 @pytest.mark.parametrize("client", ERAS)
+@pytest.mark.parametrize("back", ERAS)
+def test_a_list_in_a_line_that_is_too_long_is_left_out_at_once_and_says_so(
+    client: str, back: str, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        large = spec(back, "b", log, TOOLS=100, limits=limits.Limits(line=5000))
+        async with many(spec("modern", "a", log), large) as made:
+            one = await client_of(made, client)
+            result = await one.request(1, "tools/list").result(within=4)
+            assert shown(result) == ONE
+            assert "b answered with more than 5000 bytes; raise the limit for lines" in result["_meta"][MISSING]["b"]
+            assert said(await one.call(2, "b_echo").result())["from"] == "b"
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
 def test_a_call_that_nobody_answers_puts_a_server_out_that_no_list_has_met(client: str, tmp_path: Path) -> None:
     async def scenario() -> None:
         log = tmp_path / "log"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isthmus.wire.lines import TOO_LONG, LineSplitter
+from isthmus.wire.lines import LineSplitter, TooLong
 from isthmus.wire.sse import EventParser, EventTooLong, write_event
 
 STREAM = (
@@ -26,8 +26,36 @@ def test_lines_don_t_depend_on_the_cuts(places: list[int]) -> None:
     splitter = LineSplitter(12)
     data = b'\xef\xbb\xbf{"a":1}\r\n\n \t\n"\xe2\x80\xa8\xc2\x85"\n' + b"x" * 13 + b"\n" + b"y" * 12 + b"\nrest"
     lines = [line for piece in cut(data, places) for line in splitter.feed(piece)] + splitter.finish()
-    assert lines == [b'{"a":1}', b'"\xe2\x80\xa8\xc2\x85"', TOO_LONG, b"y" * 12, b"rest"]
+    assert lines == [b'{"a":1}', b'"\xe2\x80\xa8\xc2\x85"', TooLong(None), b"y" * 12, b"rest"]
     assert splitter.finish() == []
+
+
+@pytest.mark.parametrize(
+    ("line", "id"),
+    [
+        ('{"jsonrpc":"2.0","id":7,"result":{"x":"%s"}}', b"7"),
+        ('{"jsonrpc": "2.0", "id": 7, "error": {"x": "%s", "id": 8}}', b"7"),
+        ('{"id":7,"jsonrpc":"2.0","result":{"x":"%s"}}', b"7"),
+        ('{"id":7,"result":{"x":"%s"},"jsonrpc":"2.0"}', b"7"),
+        ('{"result":{"id":8,"x":"%s"},"jsonrpc":"2.0","id":7}', b"7"),
+        ('{ "jsonrpc" : "2.0" , "result" : {"x":"%s"} , "id" : 7 } ', b"7"),
+        ('{"result":{"x":"%s"},"id":7,"jsonrpc":"2.0"}', b"7"),
+        ('{"result":{"x":"%s","id":8}}', None),
+        ('{"result":{"x":"%s"},"y":[8,"id",7]}', None),
+        ('{"result":{"x":"%s"},"y":",\\"id\\":7}"}', None),
+        ('{"result":{"x":"%s"},"id":"7"}', None),
+        ('{"result":{"x":"%s"},"id":7.5}', None),
+        ('{"jsonrpc":"2.0","id":7,"method":"x","params":{"x":"%s"}}', None),
+        ('{"method":"x","params":{"result":"%s"},"jsonrpc":"2.0","id":7}', None),
+        ("%s", None),
+    ],
+)
+@settings(max_examples=30, deadline=None)
+@given(places=st.lists(st.integers(0, 1500), max_size=10))
+def test_of_an_answer_that_is_too_long_its_id_is_known(line: str, id: bytes | None, places: list[int]) -> None:
+    splitter = LineSplitter(300)
+    data = (line.replace("%s", "\u00e9" * 600) + "\n{}\n").encode()
+    assert [line for piece in cut(data, places) for line in splitter.feed(piece)] == [TooLong(id), b"{}"]
 
 
 @settings(max_examples=200, deadline=None)

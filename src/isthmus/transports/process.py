@@ -45,8 +45,8 @@ from isthmus.transports.channel import Listener
 from isthmus.transports.child import Group, spawn
 from isthmus.transports.launch import Launch
 from isthmus.transports.watchdog import Watchdog
-from isthmus.wire.codec import parse
-from isthmus.wire.envelope import Envelope, Malformed
+from isthmus.wire.codec import parse, parse_own
+from isthmus.wire.envelope import INTERNAL_ERROR, Envelope, Malformed, error_message
 from isthmus.wire.lines import LineSplitter, TooLong, framed
 
 _POLL: Final = 0.02
@@ -72,7 +72,8 @@ class Process(asyncio.SubprocessProtocol):
         self._log = logging.getLogger(f"isthmus.back.{name}")
         self._loop = asyncio.get_running_loop()
         self._poll = poll_of(self._loop)
-        self._lines = LineSplitter(limits.line)
+        self._bound = limits.line
+        self._lines = LineSplitter(self._bound)
         self._stderr = _Stderr(self._log)
         self._transport: asyncio.SubprocessTransport | None = None
         self._stdin: asyncio.WriteTransport | None = None
@@ -242,6 +243,9 @@ class Process(asyncio.SubprocessProtocol):
             return
         if isinstance(line, TooLong):
             self._skip("longer than the limit for a line", b"")
+            if line.answers is not None:
+                self._has_spoken = True
+                self._listener.received(parse_own(error_message(line.answers, INTERNAL_ERROR, self._too_much())))
             return
         message = parse(line)
         if isinstance(message, Envelope):
@@ -251,6 +255,9 @@ class Process(asyncio.SubprocessProtocol):
             self._skip("not a message", line)
         else:
             self._listener.received_batch(message)
+
+    def _too_much(self) -> str:
+        return f"{self.name} answered with more than {self._bound} bytes; raise the limit for lines if it may."
 
     def _skip(self, what: str, line: bytes) -> None:
         self.noise += 1

@@ -4,7 +4,8 @@
 lets parsers do so; .NET programs write one).
 """
 
-from typing import Final
+import re
+from typing import Final, NamedTuple
 
 from isthmus.limits import TOGETHER
 
@@ -14,13 +15,30 @@ def framed(message: bytes) -> tuple[bytes, ...]:
     return (message + b"\n",) if len(message) < TOGETHER else (message, b"\n")
 
 
-class TooLong:
-    """Stands in the place of a line that passed the bound; its text is gone."""
+class TooLong(NamedTuple):
+    """Stands in the place of a line that passed the bound; its text is gone.
 
-    __slots__ = ()
+    `answers` is the id of the request that it answers, as JSON, where the ends of the line tell.
+    """
+
+    answers: bytes | None
 
 
-TOO_LONG: Final = TooLong()
+_ENDS: Final = 256
+"""Bytes that are kept of each end of such a line."""
+_VERSION: Final = rb'"jsonrpc"\s*:\s*"2\.0"\s*'
+_ID: Final = rb'"id"\s*:\s*(\d{1,15})\s*'
+_HEAD: Final = re.compile(rb"\s*\{\s*(?:%b,\s*)?(?:%b,\s*)?(?:%b,\s*)?\"(?:result|error)\"" % (_VERSION, _ID, _VERSION))
+_TAIL: Final = re.compile(rb",\s*%b(?:,\s*%b)?\}\s*\Z" % (_ID, _VERSION))
+"""What is last in an object is in none that is inside it: nothing else than its brace closes there."""
+
+
+def _too_long(head: bytes, tail: bytes) -> TooLong:
+    first = _HEAD.match(head)
+    found = first if first is None or first[1] is not None else _TAIL.search(tail)
+    return TooLong(found[1] if found is not None else None)
+
+
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -31,23 +49,25 @@ class LineSplitter:
         bound: the longest line, in bytes, without its line break.
     """
 
-    __slots__ = ("_bound", "_held", "_is_first", "_skipping")
+    __slots__ = ("_bound", "_head", "_held", "_is_first", "_skipping")
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
         self._held = bytearray()
+        """The line so far; its end alone where it is too long."""
+        self._head = b""
         self._is_first = True
         self._skipping = False
 
     def feed(self, data: bytes) -> "list[bytes | TooLong]":
-        """The lines that `data` completes, in order; a line over the bound is one `TOO_LONG`."""
+        """The lines that `data` completes, in order; one over the bound is a `TooLong`."""
         if b"\n" not in data:
             self._hold(data)
             return []
         first, *rest = data.split(b"\n")
         last = rest.pop()
         self._hold(first)
-        lines = [self._take(), *(line if len(line) <= self._bound else TOO_LONG for line in rest)]
+        lines = [self._take(), *map(self._bounded, rest)]
         self._hold(last)
         trimmed = (line if isinstance(line, TooLong) else line.strip(b" \t\r") for line in lines)
         return [line for line in trimmed if line]
@@ -57,14 +77,19 @@ class LineSplitter:
         return self.feed(b"\n")
 
     def _hold(self, data: bytes) -> None:
-        if self._skipping or len(self._held) + len(data) > self._bound:
-            self._skipping = True
-            self._held.clear()
-        else:
+        if not self._skipping and len(self._held) + len(data) <= self._bound:
             self._held += data
+            return
+        if not self._skipping:
+            self._skipping = True
+            self._head = bytes((self._held[:_ENDS] + data[:_ENDS])[:_ENDS])
+        self._held = (self._held[-_ENDS:] + data[-_ENDS:])[-_ENDS:]
+
+    def _bounded(self, line: bytes) -> "bytes | TooLong":
+        return line if len(line) <= self._bound else _too_long(line[:_ENDS], line[-_ENDS:])
 
     def _take(self) -> "bytes | TooLong":
-        line = TOO_LONG if self._skipping else bytes(self._held)
+        line = _too_long(self._head, bytes(self._held)) if self._skipping else bytes(self._held)
         self._held.clear()
         self._skipping = False
         if self._is_first:
