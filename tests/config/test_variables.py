@@ -23,6 +23,8 @@ KEY = Input(id="my key", default="d")
         ("${env:ODD (x86)}", "odd", True),
         ("$${A} $$$${A}", "${A} $$${A}", False),
         ("${NESTED}", "${A}", True),
+        ("$${A:-${A}} $${A:-$${A}}", "${A:-a} ${A:-${A}}", True),
+        ("${{ A }} {${A}} ${ {}", "${{ A }} {a} ${ {}", True),
         ("${workspaceFolder}${/}x", "/p/x", False),
         ("${input:my key}", "d", True),
     ],

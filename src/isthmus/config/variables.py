@@ -5,6 +5,8 @@ ${NAME:-text}                the same, or the text where it is not set or empty
 ${input:ID}                  an input of VS Code: from the environment's INPUT_ID, else asked, else its default
 ${workspaceFolder} and such  what editors know by themselves (`Variables.known`)
 $${                          ${ as it is
+
+None of them stands inside another one: `${A:-${B}}` is an error.
 """
 
 import os
@@ -19,7 +21,7 @@ from isthmus.config.kinds import Items, Kind, Names, Record, nearest
 from isthmus.errors import ConfigError
 from isthmus.limits import CONFIG_BYTES
 
-_USE: Final = re.compile(r"\$\$\{|\$\{([^{}]*)\}")
+_USE: Final = re.compile(r"\$\$\{|\$\{([^{}]*)([{}])")
 _VARIABLE: Final = re.compile(r"(?s)(?:env:([^:]+?)|([A-Za-z_]\w*))(?::-(.*))?\Z")
 _LINE: Final = re.compile(r"(?:export\s+)?([^\s=]+)\s*=\s*(.*?)\s*\Z")
 _COMMENT: Final = re.compile(r"\s+#.*\Z")
@@ -90,9 +92,12 @@ class Variables:
 
         def put(match: re.Match[str]) -> str:
             nonlocal is_secret
-            inside = match.group(1)
+            inside, end = match.groups()
             if inside is None:
                 return "${"
+            if end == "{":
+                _refuse_nested(inside, node)
+                return match[0]
             known = self.known(inside)
             if known is not None:
                 return known
@@ -146,6 +151,14 @@ class Variables:
                 )
             self.answers[name] = answer
         return self.answers[name]
+
+
+def _refuse_nested(inside: str, node: Node) -> None:
+    """Refuse a brace in a default, or a `${` in a `${`; any other that is not closed are characters like others."""
+    name, mark, _ = inside.partition(":-")
+    if mark or inside.endswith("$"):
+        name = name.rstrip("$")[:100]
+        raise node.wrong(f"${{{name}… holds a brace, and nothing is put into what stands in ${{…}}. {_FORMS}.")
 
 
 def inputs_of(node: Node | None) -> dict[str, Input]:
