@@ -209,6 +209,22 @@ def test_a_slow_one_takes_part_when_it_is_there_and_is_started_once(client: str,
     run(scenario)
 
 
+@pytest.mark.parametrize("client", ERAS)
+@pytest.mark.parametrize("back", ERAS)
+def test_a_call_waits_for_a_slow_start_longer_than_lists_do(client: str, back: str, tmp_path: Path) -> None:
+    """Nothing else was wanted of it yet."""
+
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        first = spec("modern", "a", log)
+        async with many(first) as made:
+            one = await client_of(made, client)
+            made.reload([first, spec(back, "b", log, SLOW=0.5, deadline=0.1)])
+            assert said(await one.call(1, "b_echo").result())["from"] == "b"
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("kind", ["absent", "crashing"])
 def test_it_comes_back_by_itself_and_everybody_who_listens_hears_so(kind: str, tmp_path: Path) -> None:
     async def scenario() -> None:
