@@ -174,3 +174,9 @@ def test_a_uri_that_all_leave_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     text = f'{{"mcpServers": {{"a": {closed}, "b": {closed}}}}}'
     why = "  It goes to no server: each one's 'allow' or 'deny' leaves it out."
     assert said(tmp_path, monkeypatch, "https://x", text) == (False, ["As a resource or template:", why])
+
+
+def test_a_uri_that_is_denied_in_another_spelling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = '{"mcpServers": {"a": {"command": "x", "isthmus": {"prefix": "p", "resources": {\n"deny": ["db://7"]}}}}}'
+    said_ = said(tmp_path, monkeypatch, "db://p/%37", text)[1]
+    assert said_[-1] == "  'deny' has 'db://7' (mcp.json:2); without it, 'db://%37' of 'a' would have it."

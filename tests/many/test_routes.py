@@ -128,6 +128,14 @@ def test_a_uri_that_only_one_back_calls_its_own_is_that_backs(client: str, tmp_p
 
 
 DENIED = ["note://b/here", "note://here", "note://b/by/7", "note://by/7", "https://example.com/b", "urn:b:7", "urn:b:9"]
+SPELLED = [
+    "NOTE://b/by/7",
+    "note://B/BY/7",
+    "note://b/by/%37",
+    "note://by/8/../7",
+    "note://b/x/../../here",
+    "urn:b:%39",
+]
 CHOICE = Choice(
     resources=Part(
         allow=("note://*", "https://example.com/*", "urn:b:{x}"),
@@ -144,7 +152,7 @@ def test_a_denied_uri_is_nowhere_with_and_without_a_prefix(client: str, back: st
         async with many(spec("modern", "a", log, choice=NOTHING), spec(back, "b", log, choice=CHOICE)) as made:
             one = await client_of(made, client)
             argument = {"name": "name", "value": ""}
-            for uri in [*DENIED, "urn:b:8/9"]:
+            for uri in [*DENIED, *SPELLED, "urn:b:8/9"]:
                 why = f"No server has the resource {uri!r}"
                 asked = [one.request(1, "resources/read", uri=uri)]
                 ref = {"type": "ref/resource", "uri": uri}

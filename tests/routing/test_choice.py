@@ -46,6 +46,55 @@ def test_what_is_denied_is_not_shown_even_where_it_is_allowed() -> None:
     assert judge_of(Part())("a")
 
 
+@pytest.mark.parametrize(
+    ("entry", "uris"),
+    [
+        ("db://users/7", ["DB://users/7", "db://USERS/7", "db://users/%37", "db://users/./8/../7", "db://%75sers/7 "]),
+        (
+            "db://users/{id}",
+            ["DB://users/8", "db://users/8/../7", "db://users/%2e/7", "db://u\tsers/7", "db://x/../users/7"],
+        ),
+        ("DB://Users/*", ["db://users/7", "db://users/%2E%2e/users/7"]),
+        ("docs://hidden", ["docs://%68idden", "docs://pub/../hidden", "docs://pub%2f..%2Fhidden"]),
+        ("docs://a%2Fb%2A/*", ["docs://a/b*/c", "docs://a%2fb%2a/c"]),
+        ("docs://a b/{x}", ["docs://a%20b/c"]),
+        ("docs://a%20b/%7e*", ["docs://a b/~c", "docs://a%20b/%7Ec"]),
+        ("file:///etc/*", ["file:///x/../etc/a", "file:///x\\..\\etc\\a", "file:///%65tc%2Fa", "file:///../etc/a"]),
+        ("https://x.test/{id}", ["https://X.test/7", "https://x.test/a/../7"]),
+    ],
+)
+def test_what_is_denied_is_denied_in_every_spelling(entry: str, uris: list[str]) -> None:
+    is_shown = judge_of(Part(deny=(entry,)), is_uri=True)
+    assert [uri for uri in uris if is_shown(uri)] == []
+    assert is_shown(entry[:3] + "x" + entry[3:])
+
+
+@pytest.mark.parametrize(
+    ("entry", "shown", "not_shown"),
+    [
+        (
+            "docs://pub/*",
+            ["docs://pub/a", "docs://pub/a%2Fb"],
+            ["docs://pub/../a", "docs://pub/..%2fa", "DOCS://pub/a"],
+        ),
+        ("docs://Pub/*", ["docs://Pub/a", "docs://Pub/./a"], ["docs://pub/a", "docs://Pub/%2e%2E/a"]),
+        ("file:///My%20Docs/*", ["file:///My%20Docs/a", "file:///My%20Docs/%7E"], ["file:///My Docs/a"]),
+        ("file:///a%2A/{x}", ["file:///a%2A/b"], ["file:///ab/b", "file:///a*/b", "file:///a%2A/b%2Fc"]),
+        ("file:///a%3F*", ["file:///a%3Fb"], ["file:///axb", "file:///a?b"]),
+        ("db://h/a/../b", ["db://h/a/../b"], ["db://h/b"]),
+    ],
+)
+def test_what_is_allowed_is_allowed_in_every_reading(entry: str, shown: list[str], not_shown: list[str]) -> None:
+    is_shown = judge_of(Part(allow=(entry, "other")), is_uri=True)
+    assert [uri for uri in shown if not is_shown(uri)] == []
+    assert [uri for uri in not_shown if is_shown(uri)] == []
+
+
+def test_names_are_no_uris() -> None:
+    is_shown = judge_of(Part(allow=("a/*",), deny=("a/b",)))
+    assert [is_shown(name) for name in ("a/c/../b", "a/%62", "a/b ")] == [True] * 3
+
+
 def test_choices_are_equal_by_value() -> None:
     one, same, other = (
         Choice(tools=Part(edits=(("a", Edit(fixed=(("x", text),))),))) for text in (b"1", b"1", b"true")

@@ -112,8 +112,10 @@ def _edited(config: Config, spec: Spec, kind: str, own: str, rest: str) -> Itera
 def _entries(config: Config, spec: Spec, kind: str, key: str, own: str) -> Iterator[Node]:
     """The entries of `allow` or `deny` that mean a thing."""
     said = _said(config, spec, kind, key)
+    is_allow, is_uri = key == "allow", kind == "resources"
     for each in said.value if said is not None else ():
-        if judge_of(Part(allow=(each.value,)))(own):
+        part = Part(allow=(each.value,)) if is_allow else Part(deny=(each.value,))
+        if judge_of(part, is_uri=is_uri)(own) is is_allow:
             yield each
 
 

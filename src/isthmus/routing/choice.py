@@ -2,7 +2,8 @@
 
 An entry of `allow` and `deny`, and the key of an edit, is the server's own name, URI or template. Entries may also be
 shell patterns (`*` for anything, `?`, `[…]`), and templates, which stand for the URIs that they expand to (RFC 6570:
-`{x}` for anything without `/`, `?` and `#`, the forms with an operator for anything).
+`{x}` for anything without `/`, `?` and `#`, the forms with an operator for anything). URIs are judged as
+`spelling` reads them.
 """
 
 import re
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import translate
 from typing import Final
+
+from isthmus.routing.spelling import readings
 
 _EXPRESSION: Final = re.compile(r"\{([+#./;?&]?)[^{}]*\}")
 
@@ -80,30 +83,47 @@ class Choice:
                 raise ValueError(f"{own!r}: only a tool's arguments can be hidden or fixed.")
 
 
-def judge_of(part: Part) -> Callable[[str], bool]:
-    """Whether an own name, URI or template is shown, as a function."""
-    denied = _matcher(part.deny)
+def judge_of(part: Part, *, is_uri: bool = False) -> Callable[[str], bool]:
+    """Whether an own name, URI or template is shown, as a function.
+
+    Args:
+        part: the choice.
+        is_uri: whether it is among URIs. One is denied if it is in any of its readings (`spelling.readings`), and has
+            to be allowed in all of them.
+    """
+    if part.allow is None and not part.deny:
+        return lambda own: True
+    if not is_uri:
+        return _judge(part, 0)
+    judges = [_judge(part, at) for at in range(len(readings("")))]
+    return lambda own: all(is_shown(text) for is_shown, text in zip(judges, readings(own), strict=True))
+
+
+def _judge(part: Part, at: int) -> Callable[[str], bool]:
+    """Whether a text that is a thing's reading of some number is shown."""
+    denied = _matcher(part.deny, at)
     if part.allow is None:
-        return (lambda own: True) if not part.deny else (lambda own: not denied(own))
-    allowed = _matcher(part.allow)
-    return lambda own: allowed(own) and not denied(own)
+        return lambda text: not denied(text)
+    allowed = _matcher(part.allow, at)
+    return lambda text: allowed(text) and not denied(text)
 
 
-def _matcher(entries: Iterable[str]) -> Callable[[str], bool]:
-    """Whether a text is one of the entries or meant by one."""
-    exact = frozenset(entries)
-    forms = [form for entry in sorted(exact) for form in _forms(entry)]
+def _matcher(entries: Iterable[str], at: int) -> Callable[[str], bool]:
+    """Whether a text is an entry's reading of some number, or meant by it."""
+    exact = frozenset(readings(entry)[at] for entry in entries)
+    forms = [form for entry in sorted(entries) for form in _forms(entry, at)]
     if not forms:
         return exact.__contains__
     matched = re.compile("|".join(f"(?:{form})" for form in forms)).match
     return lambda text: text in exact or matched(text) is not None
 
 
-def _forms(entry: str) -> list[str]:
+def _forms(entry: str, at: int) -> list[str]:
     """The regular expressions of an entry that means more than itself."""
-    forms = [translate(entry)] if any(mark in entry for mark in "*?[") else []
+    is_pattern = any(mark in entry for mark in "*?[")
+    forms = [translate(readings(entry, is_pattern=True)[at])] if is_pattern else []
     if _EXPRESSION.search(entry):
-        forms.append(_expansions(entry))
+        forms.append(_expansions(readings(entry)[at]))
     return forms
 
 

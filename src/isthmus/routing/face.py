@@ -51,7 +51,7 @@ class Face:
         self.choice = choice if choice is not None else Choice()
         self.longest = longest
         self.is_plain = self.prefix is None and self.choice == Choice()
-        resources = _Part(self.choice.resources)
+        resources = _Part(self.choice.resources, is_uri=True)
         self._parts: dict[str, _Part] = {
             "tools": _Part(self.choice.tools),
             "prompts": _Part(self.choice.prompts),
@@ -257,8 +257,8 @@ class _Part:
 
     __slots__ = ("edits", "is_shown", "originals", "renamed")
 
-    def __init__(self, part: Part) -> None:
-        self.is_shown: Callable[[str], bool] = judge_of(part)
+    def __init__(self, part: Part, *, is_uri: bool = False) -> None:
+        self.is_shown: Callable[[str], bool] = judge_of(part, is_uri=is_uri)
         self.edits = dict(part.edits)
         self.renamed = {own: edit.rename for own, edit in part.edits if edit.rename is not None}
         self.originals = {new: own for own, new in self.renamed.items()}
