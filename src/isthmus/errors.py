@@ -59,7 +59,11 @@ class ConfigError(Exception):
 
 
 def fault_of(error: Exception) -> Fault:
-    """What a client is told of an exception: a fault as it is; anything else is ours, and is logged."""
+    """What a client is told of an exception.
+
+    Args:
+        error: a fault, which stays as it is, or anything else: that is a bug of ours, and is logged.
+    """
     if isinstance(error, Fault):
         return error
     _log.error("A request failed; this is a bug of isthmus.", exc_info=error)
