@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from isthmus.routing.choice import Choice, Edit, Part
+from isthmus.routing.namespace import join_name
 from tests.engine.clients import run
-from tests.many.servers import client_of, heard, many, prefixed, said, shown, spec
+from tests.many.servers import absent, client_of, heard, many, prefixed, said, shown, spec
 
 ERAS = ["legacy", "modern"]
 NOTHING = Choice(resources=Part(allow=()))
@@ -218,6 +219,44 @@ def test_a_shortened_name_is_found_in_the_catalog(client: str, tmp_path: Path) -
                 assert (got["from"], got["tool"]) == (names[member], tool)
             wrong = await one.call(3, f"{listed[0][:-8]}00000000").error()
             assert wrong["code"] == -32602 and "No server has the tool" in wrong["message"]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+def test_a_shortened_name_asks_only_the_server_of_its_prefix(client: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        long = {own: Part(edits=((own, Edit(rename="n" * 20)),)) for own in ("echo", "hello")}
+        mine = spec("legacy", "a", log, longest=16, choice=Choice(tools=long["echo"], prompts=long["hello"]))
+        quiet = spec("modern", "b", log, longest=16, MUTE="tools/list prompts/list", deadline=30)
+        async with many(mine, quiet, absent("c")) as made:
+            one = await client_of(made, client)
+            name, gone = (join_name(prefix, "n" * 20, 16) for prefix in "ac")
+            assert said(await one.call(1, name).result())["tool"] == "echo"
+            got = await one.request(2, "prompts/get", name=name).result()
+            assert got["messages"][0]["content"]["text"] == "hello of a"
+            ref = {"type": "ref/prompt", "name": name}
+            done = await one.request(3, "completion/complete", ref=ref, argument={"name": "who", "value": ""}).result()
+            assert done["completion"]["values"][0] == "a"
+            error = await one.call(4, gone).error()
+            assert error["message"].startswith("c ") and "/no/such/command" in error["message"]
+            wrong = await one.call(5, f"a_{'n' * 5}_00000000").error()
+            assert wrong["message"] == f"Unknown tool {'n' * 5}_00000000"  # it only looks shortened
+            assert heard(log, "b", "tools/list") == heard(log, "b", "prompts/list") == []
+
+    run(scenario)
+
+
+def test_a_name_that_looks_shortened_may_be_that_of_a_server_without_prefix(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        name = "a_12345_deadbeef"
+        choice = Choice(tools=Part(edits=(("echo", Edit(rename=name)),)))
+        bare = spec("modern", "b", log, prefix=None, longest=16, choice=choice)
+        async with many(spec("modern", "a", log, longest=16), bare) as made:
+            one = await client_of(made, "modern")
+            assert said(await one.call(1, name).result())["from"] == "b"
 
     run(scenario)
 

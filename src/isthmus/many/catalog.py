@@ -247,6 +247,17 @@ class Catalog:
             self._wholes.put((kind, asker.shape, None if whole.is_public else asker.owner), whole)
         return whole
 
+    async def shelf(self, method: str, asker: Asker, member: "Member") -> Shelf | None:
+        """What one member lists; None where it offers nothing of the kind.
+
+        Raises:
+            Fault: it is out, or late.
+        """
+        (got,) = await self._gather(method, asker, [member])
+        if isinstance(got, Fault):
+            raise got
+        return got
+
     def changed(self, member: "Member", kind: str | None) -> None:
         """Forget what a member lists of a kind (None: of every kind), and every list that it has part in."""
         kinds = _CHANGED_BY.get(kind or "", tuple(KIND_OF.values()))

@@ -177,6 +177,9 @@ class Routes:
         Raises:
             Fault: it is nowhere, or a member that might have it is out.
         """
+        split = self._namespace.split_name(asked.shown) if asked.kind not in _URIS else None
+        if split is not None and not self._unknown:  # what has no prefix may be called anything
+            return await self._seek_shortened(asked, self._by_prefix[split[0]], split[1], catalog, asker)
         missing: dict[str, str] = {}
         owners: list[Member] = []
         is_uri = asked.kind in _URIS
@@ -196,18 +199,25 @@ class Routes:
         owners = [each for each in owners if (asked.kind, each.face.shown(*asked)) not in self._hidden]
         if len(owners) == 1 and not missing:
             return Route(owners[0], asked.shown)
-        if not missing and (found := self._whole_name(asked)) is not None:
-            return found
+        if not missing and split is not None:
+            return self._whole_name(asked, self._by_prefix[split[0]], split[1])
         raise _nowhere(asked, missing)
 
-    def _whole_name(self, asked: Wanted) -> Route | None:
+    async def _seek_shortened(
+        self, asked: Wanted, member: "Member", rest: str, catalog: Catalog, asker: Asker
+    ) -> Route:
+        """Where a shortened name of one member's is: of such a name the prefix is right."""
+        (method,) = _LISTS[asked.kind]
+        shelf = await catalog.shelf(method, asker, member)
+        own = shelf.find(asked.shown, is_template=False) if shelf is not None else None
+        return Route(member, own) if own is not None else self._whole_name(asked, member, rest)
+
+    def _whole_name(self, asked: Wanted, member: "Member", rest: str) -> Route:
         """A name that only looks as if it was shortened."""
-        split = self._namespace.split_name(asked.shown)
-        if split is None or asked.kind not in ("tools", "prompts"):
-            return None
-        member = self._by_prefix[split[0]]
-        own = member.face.own(asked.kind, split[1])
-        return Route(member, own) if own is not None else None
+        own = member.face.own(asked.kind, rest)
+        if own is None:
+            raise _nowhere(asked)
+        return Route(member, own)
 
 
 def _nowhere(asked: Wanted, missing: dict[str, str] | None = None) -> Fault:
