@@ -128,6 +128,18 @@ def test_a_uri_that_only_one_back_calls_its_own_is_that_backs(client: str, tmp_p
     run(scenario)
 
 
+@pytest.mark.parametrize("client", ERAS)
+def test_a_prefix_comes_before_what_another_back_calls_its_own(client: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("legacy", "a", log), spec("modern", "by", log)) as made:
+            one = await client_of(made, client)
+            for uri, text in {"note://by/me": "note://me of by", "note://a/by/me": "note://by/me of a"}.items():
+                assert (await one.request(1, "resources/read", uri=uri).result())["contents"][0]["text"] == text
+
+    run(scenario)
+
+
 DENIED = ["note://b/here", "note://here", "note://b/by/7", "note://by/7", "https://example.com/b", "urn:b:7", "urn:b:9"]
 SPELLED = [
     "NOTE://b/by/7",
