@@ -3,7 +3,7 @@
 -- Its tools are FORM_SIZE (`json_100`, `sse_1000000`): one text of SIZE bytes, as JSON or as an event stream. Legacy
 -- sessions get an id and nothing else: what they are for is the proxy's business. With a list given to `answer` it is one
 -- of many backs: `M.fresh` and `M.stale` are 100 tools of about 250 bytes, good for an hour (for legacy clients: until they
--- are said to change) and for no time.
+-- are said to change, for which they have a stream) and for no time.
 
 local M = {}
 
@@ -72,8 +72,19 @@ local function initialize(id, body, offered)
    send("json", {'{"jsonrpc":"2.0","id":', id, ',"result":{', result, "}}"})
 end
 
+-- The stream of what belongs to no call: a server without one could never say that its list has changed.
+local function listen()
+   ngx.header.content_type = "text/event-stream"
+   ngx.send_headers()
+   ngx.flush(true)
+   ngx.sleep(86400)
+end
+
 function M.answer(tools)
    local verb = ngx.req.get_method()
+   if verb == "GET" and tools == M.fresh then
+      return listen()
+   end
    if verb ~= "POST" then
       return ngx.exit(verb == "DELETE" and 204 or 405)
    end

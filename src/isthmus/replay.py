@@ -7,6 +7,7 @@ is waited at most: some clients lose what comes together with the answer.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from math import inf
 from typing import Any, Final
 
 from isthmus.engine.tasks import Tasks
@@ -196,6 +197,8 @@ class Replay:
 
 class ReplaySession:
     """A legacy client's session; see `types.Session`."""
+
+    heard_since = inf
 
     def __init__(self, replay: Replay, strays: Port, version: str) -> None:
         self.version = version

@@ -72,6 +72,10 @@ class _Session:
         self._number = number
         self.version = session.version
 
+    @property
+    def heard_since(self) -> float:
+        return self.session.heard_since
+
     async def request(self, envelope: Envelope, port: Port) -> None:
         call = next(self._recorder.calls)
         self._note(envelope, call=call)

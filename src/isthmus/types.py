@@ -82,6 +82,10 @@ class Session(Protocol):
     version: str
     """The revision that was negotiated."""
 
+    @property
+    def heard_since(self) -> float:
+        """Since when on the loop's clock the back says in it what of its lists has changed; infinite where it can't."""
+
     async def request(self, envelope: Envelope, port: Port) -> None:
         """Take one request to the back and its answer to `port`."""
 

@@ -118,6 +118,8 @@ class EchoRelay(Echo):
 class EchoSession(Echo):
     """`types.Session` for one client."""
 
+    heard_since = 0.0
+
     def __init__(self, version: str, strays: Strays) -> None:
         super().__init__()
         self.version = version

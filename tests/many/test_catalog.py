@@ -2,15 +2,20 @@
 
 import asyncio
 import time
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from isthmus import limits
-from isthmus.engine.member import Member
+from isthmus.engine.member import Member, Spec
 from isthmus.many.catalog import may_make, read_page
+from isthmus.routing.face import Face
+from isthmus.transports.target import HttpTarget
 from tests.engine.clients import LegacyClient, ModernClient, run, until
+from tests.engine.http_back import Exchange as HttpExchange
+from tests.engine.http_back import HttpBack, answer, http_back
 from tests.many.servers import MISSING, OWN_TOOLS, Known, client_of, heard, many, prefixed, shown, spec
 
 LONG: dict[str, Any] = {"TTL": 60_000, "SCOPE": "public"}
@@ -136,6 +141,74 @@ def test_a_legacy_back_that_announces_changes_is_asked_again_when_it_does(isolat
             await one.call(2, "a_grow").result()
             assert shown(await tools(one)) == [*prefixed(OWN_TOOLS, "a"), "a_grown", *prefixed(OWN_TOOLS, "b")]
             assert (asked(log, "a"), asked(log, "b")) == (2, 1)
+
+    run(scenario)
+
+
+class Streams:
+    """A legacy back on HTTP whose GET stream is refused with a status, while there is one."""
+
+    def __init__(self, status: int | None) -> None:
+        self.status = status
+
+    async def __call__(self, back: HttpBack, exchange: HttpExchange) -> None:
+        if exchange.verb == "GET" and self.status is not None:
+            exchange.respond(self.status, b"")
+        else:
+            await answer(back, exchange)
+
+
+def remote(back: HttpBack) -> Spec:
+    return Spec(name="b", target=HttpTarget("b", back.url), face=Face("b"))
+
+
+@pytest.mark.parametrize("client", ["legacy", "modern"])
+def test_without_a_stream_no_change_could_be_heard_of_and_nothing_is_kept(client: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with http_back("legacy", Streams(405)) as back, many(spec("legacy", "a", log), remote(back)) as made:
+            one = await client_of(made, client)
+            for number in range(1, 4):
+                back.tools = [{"name": f"tool{number}", "inputSchema": {"type": "object"}}]
+                assert shown(await tools(one)) == [*prefixed(OWN_TOOLS, "a"), f"b_tool{number}"]
+            assert (asked(log, "a"), len(back.messages("tools/list"))) == (1, 3)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ["legacy", "modern"])
+def test_what_is_listed_while_the_stream_is_open_is_kept_until_it_ends_or_something_changes(
+    client: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "RETRY_GET", 0.01)
+    monkeypatch.setattr(limits, "RETRY_MOST", 0.02)
+
+    async def scenario() -> None:
+        log, streams = tmp_path / "log", Streams(503)
+        async with http_back("legacy", streams) as back, many(spec("legacy", "a", log), remote(back)) as made:
+            one = await client_of(made, client)
+            there: Any = one.session if isinstance(one, LegacyClient) else made.members[1].gateway
+
+            async def is_asked(name: str) -> bool:
+                before = len(back.messages("tools/list"))
+                back.tools = [{"name": name, "inputSchema": {"type": "object"}}]
+                is_new = shown(await tools(one))[-1] == f"b_{name}"
+                assert is_new == (len(back.messages("tools/list")) == before + 1)
+                return is_new
+
+            assert await is_asked("x") and await is_asked("y")  # the stream is late
+            for _ in range(2):
+                streams.status = None
+                await until(lambda: there.heard_since < inf)
+                assert await is_asked("opened")
+                assert not await is_asked("kept")
+                back.gets[-1].event({"method": "notifications/tools/list_changed"})
+                await until(lambda: not made.catalog._wholes._values)
+                assert await is_asked("said") and not await is_asked("kept")
+                streams.status = 503
+                back.gets[-1].cut()
+                await until(lambda: there.heard_since == inf)
+                assert await is_asked("cut") and await is_asked("still cut")
 
     run(scenario)
 

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import secrets
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec import Raw
@@ -174,6 +175,11 @@ class AskingSession:
         }
         self._acts = {Do.SEND: self._send, Do.ASK: self._ask, Do.REST: self._rest}
         """What the task of a call does, and waits for; each ends with a move."""
+
+    @property
+    def heard_since(self) -> float:
+        """How long its lists are good says the back itself."""
+        return inf
 
     async def request(self, envelope: Envelope, port: Port) -> None:
         """Take one request to the back and its answer to `port`."""

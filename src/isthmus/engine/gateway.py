@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from isthmus.engine import modern
@@ -187,6 +188,13 @@ class Gateway:
     def is_legacy(self) -> bool:
         """Whether the back is known to be spoken to in the legacy era alone."""
         return self.back.speaks_modern is False
+
+    @property
+    def heard_since(self) -> float:
+        """Since when the sessions that are leased say what changed; one that ends after one request says nothing."""
+        if self._pool is None or self._settings.isolation == "request":
+            return inf
+        return max((each.session.heard_since for each in self._pool), default=inf)
 
     @property
     def forwards(self) -> bool:

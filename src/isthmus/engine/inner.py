@@ -21,6 +21,13 @@ class Inner(Relay, Protocol):
         """Whether what it lists has no word on how long that is good for."""
 
     @property
+    def heard_since(self) -> float:
+        """Since when, on the loop's clock, all sessions that modern clients share say what of their lists has changed.
+
+        Infinite where they don't; it counts only where it `is_legacy`.
+        """
+
+    @property
     def forwards(self) -> bool:
         """Whether headers of clients go on to it."""
 

@@ -8,6 +8,7 @@ back may ask are those of one client at a time, which may have many of them.
 
 import asyncio
 from collections.abc import Iterable
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Raw
@@ -118,6 +119,13 @@ class LeasingSession:
         self._taking = asyncio.Lock()
         self._taken: tuple[Lease[Opened], int] | None = None
         self._unanswered: set[int] = set()
+
+    @property
+    def heard_since(self) -> float:
+        """Only where all share one session, that is the one that answers."""
+        if self._companion is None or self._pool.isolation != "shared":
+            return inf
+        return self._companion.session.session.heard_since
 
     async def open(self, envelope: Envelope) -> bytes:
         """Open the first session with the client's `initialize`; its answer, for the client.

@@ -7,6 +7,7 @@ subscriptions) is said again to the one that replaces it.
 
 import asyncio
 import logging
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from isthmus.engine.legacy_call import LegacyCall, OwnCall, Question
@@ -196,6 +197,14 @@ class LegacySession:
             self._port_of(question).notify(notification_message(CANCELLED, {"requestId": id, "reason": why}))
         if self.on_lost is not None and not self._is_closed:
             self.on_lost()
+
+    def unheard(self) -> None:
+        """The stream for what belongs to no call has ended; until there is another, changes are not heard of."""
+        self._back.changed(None)
+
+    @property
+    def heard_since(self) -> float:
+        return self._there.heard_since if self._there is not None and not self._is_lost else inf
 
     def missed(self) -> None:
         """The stream for what belongs to no call was interrupted; what was said meanwhile is lost."""

@@ -154,6 +154,10 @@ class StandIn:
         return self.below.is_legacy
 
     @property
+    def heard_since(self) -> float:
+        return self.below.heard_since
+
+    @property
     def forwards(self) -> bool:
         return self.below.forwards
 

@@ -188,6 +188,10 @@ class StandSession:
             raise Fault("The session is not open yet.")
         return self.session
 
+    @property
+    def heard_since(self) -> float:
+        return self._below.heard_since
+
     # -- the client's side ------------------------------------------------------------------------------------------
 
     async def request(self, envelope: Envelope, port: Port) -> None:

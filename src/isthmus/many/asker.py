@@ -51,11 +51,13 @@ class ModernAsker:
         return who if self.headers is None else (who, sha256(self._many.forwarded(self.headers)).digest())
 
     async def ask(self, member: Member, method: str, cursor: str | None) -> Page:
+        began = self._many.loop.time()
         result = await self._ask(member, method, {"cursor": cursor} if cursor is not None else {})
         is_legacy = member.gateway.is_legacy
         if is_legacy and not member.is_met:
             await self.meet(member)  # what it can announce says how long the list is good for
-        return read_page(member, method, result or {}, untold=untold(member, method) if is_legacy else None)
+        good_for = untold(member, method, is_heard=member.gateway.heard_since <= began) if is_legacy else None
+        return read_page(member, method, result or {}, untold=good_for)
 
     async def meet(self, member: Member) -> None:
         """Have a member say what it is."""

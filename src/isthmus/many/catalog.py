@@ -393,13 +393,15 @@ def _item(member: "Member", kind: str, text: bytes) -> Item | None:
     return Item(seen[0], string(opened.get(NAMED_BY[kind])) or "", seen[1])
 
 
-def untold(member: "Member", method: str) -> float:
+def untold(member: "Member", method: str, *, is_heard: bool) -> float:
     """How long a list of a legacy back is good for, which has no word for that: until it says that it changed.
 
-    It says so in a session that lasts; where every request has its own, nobody would hear it.
+    Args:
+        member: whose list it is.
+        method: that lists it.
+        is_heard: whether what the back says outside its calls was heard since before it was asked.
     """
-    announces = member.is_met and member.announces(method.partition("/")[0])
-    return inf if announces and member.spec.settings.isolation != "request" else 0.0
+    return inf if is_heard and member.is_met and member.announces(method.partition("/")[0]) else 0.0
 
 
 def read_page(member: "Member", method: str, result: Members, *, untold: float | None) -> Page:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw
@@ -71,6 +72,7 @@ class Many:
         self.catalog = Catalog(self.now)
         self.sessions: set[ManySession] = set()
         self.listeners: set[Callable[[], object]] = set()
+        self._outer: list[Callable[[str | None], object]] = []
         self._retiring: list[Member] = []
         self._hidden: Collection[tuple[str, str]] = ()
         self.routes = Routes([])
@@ -79,10 +81,12 @@ class Many:
     # -- as a member of others (`member.Inner`) ---------------------------------------------------------------------
 
     is_legacy = False
+    heard_since = inf
 
     def hear(self, failed: Callable[[Fault], object], changed: Callable[[str | None], object]) -> None:
         """Have others told that what is listed changed; what fails here is put out here."""
         self.listeners.add(partial(changed, None))
+        self._outer.append(changed)
 
     async def probe(self) -> bytes:
         """Ask all of them what they are."""
@@ -186,7 +190,7 @@ class Many:
             spec,
             is_local=self.settings.is_local,
             turned=self._turned,
-            changed=self.catalog.changed,
+            changed=self._changed,
             main=main,
             ends=self._ends,
         )
@@ -210,6 +214,12 @@ class Many:
         """A member is out, or there again."""
         self.catalog.changed(member, None)
         self._announce()
+
+    def _changed(self, member: Member, kind: str | None) -> None:
+        """What a member lists of a kind may be other than before."""
+        self.catalog.changed(member, kind)
+        for changed in self._outer:
+            changed(kind)
 
     def _announce(self) -> None:
         """What there is has changed: everybody who listens hears so."""

@@ -8,6 +8,7 @@ once.
 import asyncio
 import logging
 import secrets
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw
@@ -225,6 +226,11 @@ class ManySession:
         if leg is not None and leg.session is not None:
             await leg.session.answer(envelope)
 
+    @property
+    def heard_since(self) -> float:
+        there = [leg.session for leg in self._legs.values() if leg.session is not None]
+        return max((each.heard_since for each in there), default=inf)
+
     async def close(self) -> None:
         """The client is gone."""
         self._is_closed = True
@@ -273,11 +279,12 @@ class ManySession:
         if isinstance(leg.session, AskingSession):
             return await self._ask_modern(member, method, params)
         assert leg.session is not None
-        box = Box()
+        box, began = Box(), self._many.loop.time()
         id = encode(f"isthmus-{secrets.token_hex(8)}")
         await leg.session.request(parse_own(request_message(id, method, params)), box)
         result = result_of(box.message, member, method)
-        return read_page(member, method, result or {}, untold=untold(member, method))
+        good_for = untold(member, method, is_heard=leg.session.heard_since <= began)
+        return read_page(member, method, result or {}, untold=good_for)
 
     async def _ask_modern(self, member: Member, method: str, params: dict[str, Any]) -> Page:
         """A modern back's own word on how long its list is good for is not in what a legacy client is told."""

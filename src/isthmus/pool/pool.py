@@ -1,7 +1,7 @@
 """Does what the policy decides: opens, grants, closes."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, Generic, TypeVar
 
 from isthmus import limits
@@ -164,6 +164,10 @@ class Pool(Generic[S]):
 
     def __len__(self) -> int:
         return len(self._state.slots)
+
+    def __iter__(self) -> Iterator[S]:
+        """The sessions that are open."""
+        return iter(self._sessions.values())
 
     def is_awaited(self) -> bool:
         """Whether anybody waits for a session."""

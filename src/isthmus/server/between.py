@@ -180,6 +180,10 @@ class _BetweenSession:
         self._functions = functions
         self._running: set[int | str] = set()
 
+    @property
+    def heard_since(self) -> float:
+        return self.below.heard_since
+
     async def request(self, envelope: Envelope, port: Port) -> None:
         """Take one request through the middleware."""
         if not self._functions:

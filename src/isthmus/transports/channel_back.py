@@ -184,6 +184,8 @@ class ChannelSession(_Pipe):
         connect: opens this channel, where that is not the opener's own way.
     """
 
+    heard_since = 0.0
+
     def __init__(self, opener: Opener, owner: SessionOwner, connect: Connect | None = None) -> None:
         super().__init__(opener, connect)
         self._owner = owner

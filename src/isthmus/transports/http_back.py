@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from math import inf
 from typing import Any, Final
 
 from isthmus import limits
@@ -130,6 +131,7 @@ class HttpSession:
         self._owner = owner
         self._start = start
         self._extra = forwarded
+        self.heard_since = inf
         self._has_session = False
         self._listening: asyncio.Task[None] | None = None
         self._waiting: dict[int, _Waiting] = {}
@@ -248,7 +250,7 @@ class HttpSession:
                     if response.stream is not None:
                         if last_id == "":  # there was a stream, and it gave nothing to resume it by
                             self._owner.missed()
-                        had = last_id
+                        had, self.heard_since = last_id, asyncio.get_running_loop().time()
                         last_id, retry = await self._hear(response.stream, last_id or "", retry)
                         fruitless = 1 if last_id != had else fruitless
                     elif response.status == 404 and last_id is not None and self._has_session:
@@ -256,6 +258,9 @@ class HttpSession:
                         return
                     elif response.status < 500:
                         return  # "or else return HTTP 405 Method Not Allowed": no stream is offered here
+            if self.heard_since < inf:
+                self.heard_since = inf
+                self._owner.unheard()
             await asyncio.sleep(_wait(retry, fruitless))
 
     async def _hear(self, stream: EventStream, last_id: str, retry: int | None) -> tuple[str, int | None]:

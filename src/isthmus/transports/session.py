@@ -18,12 +18,18 @@ class SessionOwner(Protocol):
     def missed(self) -> None:
         """Where the back says what belongs to no call was interrupted, and can't be made up for."""
 
+    def unheard(self) -> None:
+        """What the back says outside any call isn't heard for now; its session goes on."""
+
     def lost(self, why: str) -> None:
         """The back's session ended; every call in flight has failed or is about to."""
 
 
 class BackSession(Protocol):
     """A session with a legacy back, on whatever transport."""
+
+    heard_since: float
+    """Since when on the loop's clock what the back says outside any call is heard; infinite where it isn't now."""
 
     async def initialize(self, call: Call, text: bytes) -> None:
         """Open it and send `initialize`."""
