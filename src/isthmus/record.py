@@ -7,9 +7,9 @@ hands to a back, are then objects of this module that note a message and pass it
 what the proxy was sent, *out* what it sent. `call` numbers a request and all that belongs to it; `session` numbers a
 legacy client's session or a channel to the back; `http` holds verb, status and headers where a transport has them.
 
-**Masked** is what is secret by its name (`is_secret`): the value of such a header, and of such a member anywhere in a
-message if it is a string or a number, also in a string that is JSON itself. `Mcp-Session-Id` is a short hash. Secrets
-in the midst of other text are not recognised.
+**Masked** is what is secret by its name (`masking`): the value of such a header, what has such a name in the values of
+other headers, and such a member anywhere in a message if it is a string or a number, also in a string that is JSON
+itself. `Mcp-Session-Id` is a short hash. Secrets in the midst of other text are not recognised.
 
 **Writing** is a thread's work. What waits for it is bounded by `limits.RECORD_QUEUE`; beyond that messages are left
 out, and a line says how many. A file that can't be written to gives one warning, and nothing more is recorded.
@@ -20,7 +20,6 @@ import itertools
 import json
 import logging
 import os
-import re
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -29,59 +28,16 @@ from typing import Any, Final
 
 from isthmus.errors import ConfigError
 from isthmus.limits import RECORD_CLOSE, RECORD_QUEUE
+from isthmus.masking import MASK, lets_in, mask, mask_text
 from isthmus.version import __version__
 from isthmus.wire.codec import one_line as on_one_line
-from isthmus.wire.codec import string
 
-MASK: Final = "***"
 FORMAT: Final = 1
 """The version of the lines' form, in the first line of a file."""
 
 _log: Final = logging.getLogger("isthmus.record")
-_SECRETS: Final = ("password", "passwd", "passphrase", "secret", "token", "apikey", "accesskey", "privatekey")
-_MORE_SECRETS: Final = ("credential", "credentials", "authorization", "cookie")
-_HARMLESS: Final = ("progresstoken", "pagetoken", "synctoken", "continuationtoken")
-_HINT: Final = re.compile(rb"passw|passphrase|secret|token|key|credential|authorization|cookie|\\u00", re.IGNORECASE)
 _SESSION_HEADER: Final = "mcp-session-id"
 _DULL_HEADERS: Final = frozenset(("host", "connection", "content-length", "date", "via", "accept-encoding"))
-_STRING: Final = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
-_MEMBER: Final = re.compile(rb"(" + _STRING + rb")(\s*:\s*)?(" + _STRING + rb"|-?[0-9][0-9.eE+-]*)?")
-
-
-def is_secret(name: str) -> bool:
-    """Whether a member or header of this name is masked: `password`, `GITHUB_TOKEN`, `client-secret`, `apiKey`, …"""
-    plain = re.sub(r"[^a-z]", "", name.lower())
-    return plain.endswith(_SECRETS + _MORE_SECRETS) and not plain.endswith(_HARMLESS)
-
-
-def mask(message: bytes) -> bytes:
-    """The message with the values of secret members replaced; all else is the same text."""
-    if not _HINT.search(message):
-        return message
-    return _MEMBER.sub(_masked, message)
-
-
-def _masked(match: re.Match[bytes]) -> bytes:
-    name, colon, value = match.groups()
-    if colon is None or value is None:
-        return _mask_text(name) + match.group()[len(name) :]
-    if not is_secret(string(name) or ""):
-        return name + colon + _mask_text(value)
-    return name + colon + b'"' + MASK.encode() + b'"'
-
-
-def _mask_text(value: bytes) -> bytes:
-    """A string that holds JSON, masked as that; any other value as it is.
-
-    "a tool that returns structured content SHOULD also return the serialized JSON in a TextContent block" (2025-11-25
-    server/tools, *Structured Content*): what is masked in the one is in the other too.
-    """
-    text = string(value) if value.startswith((b'"{', b'"[')) else None
-    if text is None:
-        return value
-    plain = text.encode("utf-8", "surrogatepass")
-    masked = mask(plain)
-    return value if masked == plain else json.dumps(masked.decode("utf-8", "surrogatepass")).encode()
 
 
 def mask_headers(headers: Iterable[tuple[str, str]], secret: frozenset[str]) -> dict[str, str]:
@@ -96,10 +52,10 @@ def mask_headers(headers: Iterable[tuple[str, str]], secret: frozenset[str]) -> 
         key = name.lower()
         if key == _SESSION_HEADER:
             kept[key] = "sha256:" + hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()[:12]
-        elif key in secret or is_secret(key) or key.startswith("mcp-param-"):
+        elif key in secret or lets_in(key) or key.startswith("mcp-param-"):
             kept[key] = MASK
         elif key not in _DULL_HEADERS:
-            kept[key] = value
+            kept[key] = mask_text(value)
     return kept
 
 

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from isthmus.errors import ConfigError
+from isthmus.masking import mask
 from isthmus.protocol.judge import meta_of
 from isthmus.protocol.methods import row_of
 from isthmus.protocol.names import VERSION_KEY
 from isthmus.protocol.versions import Era
-from isthmus.record import mask
 from isthmus.wire.codec import decode, open_object, parse, parse_own
 from isthmus.wire.envelope import Envelope, Kind
 

@@ -12,7 +12,7 @@ import pytest
 from isthmus.cli import config
 from isthmus.config.schema import schema
 from isthmus.config.variables import Input
-from isthmus.record import MASK
+from isthmus.masking import MASK
 from tests.cli.test_command import BACK, ISTHMUS
 
 SECRETS = [f"sekret{number}" for number in range(12)]

@@ -15,7 +15,8 @@ import pytest
 
 from isthmus.errors import ConfigError
 from isthmus.limits import RECORD_QUEUE
-from isthmus.record import Recorder, is_secret, mask, mask_headers
+from isthmus.masking import is_secret, mask
+from isthmus.record import Recorder, mask_headers
 from isthmus.recording import Recording
 from tests.cli.commands import EVERYTHING, ISTHMUS, ROOT, isthmus
 from tests.conformance.processes import free_port
@@ -152,6 +153,7 @@ def test_credentials_are_masked(tmp_path: Path) -> None:
         ("password", True), ("GITHUB_TOKEN", True), ("client-secret", True), ("apiKey", True), ("Authorization", True),
         ("Set-Cookie", True), ("Proxy-Authorization", True), ("access_token", True), ("secrets", False),
         ("progressToken", False), ("nextPageToken", False), ("maxTokens", False), ("text", False), ("key", False),
+        ("SECRET_KEY", True), ("signing-key", True), ("public_key", False), ("x-signature", False), ("keyboard", False),
     ],
 )  # fmt: skip
 def test_names_of_secrets(name: str, secret: bool) -> None:
@@ -179,6 +181,19 @@ def test_values_of_secrets_are_masked_and_nothing_else(message: bytes, masked: b
 def test_headers_that_mirror_arguments_are_masked() -> None:
     kept = mask_headers([("Mcp-Param-Region", "x"), ("Mcp-Name", "echo"), ("X-Mine", "y")], frozenset({"x-mine"}))
     assert kept == {"mcp-param-region": "***", "mcp-name": "echo", "x-mine": "***"}
+
+
+def test_headers_that_let_somebody_in_are_masked() -> None:
+    asks = 'Bearer resource_metadata="https://h/x", error="invalid_token"'
+    said = [
+        ("X-Key", "hush"),
+        ("X-Odd", "Bearer hush"),
+        ("Link", "<https://h?sig=hush&a=b>"),
+        ("Www-Authenticate", asks),
+    ]
+    kept = mask_headers(said, frozenset())
+    masked = {"x-key": "***", "x-odd": "Bearer ***", "link": "<https://h?sig=***&a=b>", "www-authenticate": asks}
+    assert kept == masked
 
 
 # -- when it can't be written -----------------------------------------------------------------------------------------

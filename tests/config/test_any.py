@@ -15,7 +15,7 @@ from isthmus.config.load import Config, from_mapping
 from isthmus.config.schema import schema
 from isthmus.config.show import shown
 from isthmus.errors import ConfigError
-from isthmus.record import MASK
+from isthmus.masking import MASK
 
 FULL: Final[dict[str, Any]] = {
     "$schema": "x",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from isthmus.cli.terminal import plain
 from isthmus.errors import ConfigError
-from isthmus.record import MASK
+from isthmus.masking import MASK
 
 if TYPE_CHECKING:
     from isthmus.config.load import Config

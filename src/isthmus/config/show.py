@@ -2,24 +2,23 @@
 
 import re
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from isthmus.config.document import Node
 from isthmus.config.keys import BACK_LIMITS, FRONT_LIMITS, SERVER
 from isthmus.config.load import Config, Server
 from isthmus.engine.member import Spec
 from isthmus.limits import Limits
-from isthmus.record import MASK, is_secret
+from isthmus.masking import MASK, is_secret, lets_in, mask_text
 
-_NAMED: Final = re.compile(r"(--?)?([\w-]+)(=|:[ ]*)?")
-"""How an argument begins that names a value: `--token`, `--token=…`, `TOKEN=…` (behind docker's `-e`), `Header: …`."""
+_OPTION: Final = re.compile(r"--?(?!-?no-)[\w-]+\Z")
+"""An option that may have its value behind it."""
 
 
 def shown(config: Config) -> dict[str, Any]:
     """The configuration as JSON values, in the form that it is read in.
 
-    Masked are: all values of `env`; `auth`; headers, arguments and parts of a URL whose name is that of a secret; what
-    came out of a variable or an input.
+    Masked are: all values of `env`; `auth`; headers, arguments, parts of a URL and members of fixed values whose name
+    is that of a secret (`masking`); what came out of a variable or an input.
     """
     specs = {spec.name: spec for spec in config.specs}
     return {
@@ -56,52 +55,43 @@ def _value(key: str, node: Node) -> Any:
         case "auth":
             return MASK
         case "headers":
-            return {title: MASK if is_secret(title) else _text(each) for title, each in node.value.items()}
+            return {title: MASK if lets_in(title) else _text(each) for title, each in node.value.items()}
         case "args":
             return _arguments(node.value)
         case "url":
-            return MASK if node.is_secret else _url(node.value)
+            return _text(node)
     return _inside(node)
 
 
-def _text(node: Node) -> Any:
-    return MASK if node.is_secret else node.value
+def _text(node: Node) -> str:
+    return MASK if node.is_secret else mask_text(node.value)
 
 
 def _inside(node: Node, name: str = "") -> Any:
     if isinstance(node.value, dict):
-        # The value of a fixed argument stands under `fixed` under the argument's name.
-        return {key: _inside(each, name if key == "fixed" else key) for key, each in node.value.items()}
+        return {key: _given(each, name) if key == "fixed" else _inside(each, key) for key, each in node.value.items()}
     if isinstance(node.value, list):
         return [_inside(each, name) for each in node.value]
-    return MASK if node.is_secret or (name and isinstance(node.value, str) and is_secret(name)) else node.value
+    return MASK if node.is_secret else node.value
 
 
-def _arguments(nodes: list[Node]) -> list[Any]:
-    """A command's arguments. A secret is known by the name before it, in the same argument or in the one before."""
-    found: list[Any] = []
+def _given(node: Node, name: str) -> Any:
+    """The value of an argument of this name, or of a member in it."""
+    value, is_hidden = node.value, is_secret(name)
+    if isinstance(value, dict):
+        return {key: _given(each, name if is_hidden else key) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_given(each, name) for each in value]
+    if isinstance(value, str):
+        return MASK if is_hidden else _text(node)
+    return MASK if is_hidden and value is not None and not isinstance(value, bool) else value
+
+
+def _arguments(nodes: list[Node]) -> list[str]:
+    """A command's arguments. A secret is named in its own argument, or by the option before."""
+    found: list[str] = []
     is_next = False
     for node in nodes:
-        named = _NAMED.match(node.value)
-        dashes, name, mark = named.groups() if named is not None else (None, "", None)
-        if node.is_secret or (is_next and not dashes):
-            found.append(MASK)
-        elif mark and is_secret(name) and named is not None:
-            found.append(named[0] + MASK)
-        else:
-            found.append(_url(node.value) if "://" in node.value else node.value)
-        is_next = bool(dashes) and not mark and is_secret(name)
+        found.append(MASK if is_next and not node.value.startswith("-") else _text(node))
+        is_next = _OPTION.match(node.value) is not None and lets_in(node.value)
     return found
-
-
-def _url(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        asked = parse_qsl(parts.query, keep_blank_values=True)
-    except ValueError:
-        return MASK
-    if any(is_secret(name) for name, _ in asked):
-        kept = [(name, MASK if is_secret(name) else value) for name, value in asked]
-        parts = parts._replace(query=urlencode(kept, safe="*"))
-    user, at, host = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{MASK}@{host}" if at and user else parts.netloc).geturl()

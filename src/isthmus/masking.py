@@ -1,0 +1,112 @@
+"""What is secret, and texts without it: for recordings, and for what `isthmus config show` prints.
+
+**Names.** One that ends like one of `_SECRETS` is secret wherever it stands, whatever case and signs it is written
+with. Headers, options, variables and parts of a URL are there to let somebody in: of them one is secret too whose last
+word is one of `_IN_SHORT`. Elsewhere a `key` is mostly something else, as everywhere is what ends like one of
+`_HARMLESS`.
+
+**Texts** (`mask_text`) are masked from behind a secret name to their end, parts of a URL to the end of the part: rather
+too much than too little. A secret that nothing names is not recognised.
+"""
+
+import json
+import re
+from typing import Final
+from urllib.parse import unquote
+
+from isthmus.wire.codec import string
+
+MASK: Final = "***"
+
+_SECRETS: Final = (
+    "password", "passwd", "passphrase", "secret", "token", "apikey", "accesskey", "privatekey", "secretkey",
+    "signingkey", "encryptionkey", "credential", "credentials", "authorization", "cookie",
+)  # fmt: skip
+_IN_SHORT: Final = frozenset(("key", "auth", "sig", "signature", "jwt", "bearer", "pat", "pass", "pwd"))
+_HARMLESS: Final = (
+    "progresstoken", "pagetoken", "synctoken", "continuationtoken",
+    "publickey", "sortkey", "primarykey", "foreignkey", "partitionkey", "cachekey", "idempotencykey",
+)  # fmt: skip
+_HINT: Final = re.compile(rb"passw|passphrase|secret|token|key|credential|authorization|cookie|\\u00", re.IGNORECASE)
+_STRING: Final = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+_MEMBER: Final = re.compile(rb"(" + _STRING + rb")(\s*:\s*)?(" + _STRING + rb"|-?[0-9][0-9.eE+-]*)?")
+_WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+
+_USER: Final = re.compile(r"://[^/?#\s]+@")
+_NAMED: Final = re.compile(r"(?:^|(?<==))([\w.-]+):(?!//) *|(?<![\w.%\[\]-])([\w.%\[\]-]+)(?:=|: +)")
+"""A name and what is between it and its value: `--token=`, `TOKEN=`, `Header: `; `Header:` where a text begins so."""
+_END_OF_PART: Final = re.compile(r'[&#\s"]|\Z')
+_LOGIN: Final = re.compile(r'(?i)((?:^|[:=]) *(?:bearer|basic) +)[^\s",]+\s*\Z')
+"""A value of a header that lets somebody in (RFC 9110 section 11.4), whatever the header is called."""
+
+
+def is_secret(name: str) -> bool:
+    """Whether a member of this name is masked: `password`, `GITHUB_TOKEN`, `client-secret`, `apiKey`, …"""
+    plain = _plain(name)
+    return plain.endswith(_SECRETS) and not plain.endswith(_HARMLESS)
+
+
+def lets_in(name: str) -> bool:
+    """Whether a header, an option or a part of a URL of this name is masked: `X-Api-Key`, `--pat`, `sig`, …"""
+    last = _WORD.findall(name)[-1:]
+    is_short = bool(last) and last[0].lower() in _IN_SHORT
+    return is_secret(name) or (is_short and not _plain(name).endswith(_HARMLESS))
+
+
+def mask(message: bytes) -> bytes:
+    """The message with the values of secret members replaced; all else is the same text."""
+    if not _HINT.search(message):
+        return message
+    return _MEMBER.sub(_masked, message)
+
+
+def mask_text(text: str) -> str:
+    """An argument, a URL or the value of a header without the secrets that it names.
+
+    Those are users and passwords in URLs, values of names (`--token=…`, `?key=…`, `--header=Authorization: …`), members
+    of JSON, and what stands behind `Bearer` or `Basic` at the end.
+    """
+    masked = mask(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+    return _LOGIN.sub(rf"\1{MASK}", _mask_named(_USER.sub(f"://{MASK}@", masked)))
+
+
+def _mask_named(text: str) -> str:
+    parts: list[str] = []
+    done, scheme = 0, text.find("://")
+    for found in _NAMED.finditer(text):
+        start, name = found.start(), found[1] or found[2]
+        is_part = 0 <= scheme < start and text[start - 1] in "?&;#"
+        name = unquote(name) if is_part else name
+        is_telling = is_part or name.startswith("-") or len(_WORD.findall(name)) > 1
+        if start >= done and (lets_in(name) if is_telling else is_secret(name)):
+            parts += text[done : found.end()], MASK
+            end = _END_OF_PART.search(text, found.end()) if is_part else None
+            done = end.start() if end is not None else len(text)
+    return "".join((*parts, text[done:]))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z]", "", name.lower())
+
+
+def _masked(match: re.Match[bytes]) -> bytes:
+    name, colon, value = match.groups()
+    if colon is None or value is None:
+        return _mask_json(name) + match.group()[len(name) :]
+    if not is_secret(string(name) or ""):
+        return name + colon + _mask_json(value)
+    return name + colon + b'"' + MASK.encode() + b'"'
+
+
+def _mask_json(value: bytes) -> bytes:
+    """A string that holds JSON, masked as that; any other value as it is.
+
+    "a tool that returns structured content SHOULD also return the serialized JSON in a TextContent block" (2025-11-25
+    server/tools, *Structured Content*): what is masked in the one is in the other too.
+    """
+    text = string(value) if value.startswith((b'"{', b'"[')) else None
+    if text is None:
+        return value
+    plain = text.encode("utf-8", "surrogatepass")
+    masked = mask(plain)
+    return value if masked == plain else json.dumps(masked.decode("utf-8", "surrogatepass")).encode()
