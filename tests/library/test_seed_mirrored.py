@@ -1,5 +1,6 @@
 """Components of servers behind a proxy, and copies of them. Source: the seed's page, Mirrored Components."""
 
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -352,5 +353,28 @@ def test_copies_of_a_configurations_tools(mode: Any) -> None:
             assert (await client.call_tool("one_add", {"a": 1})).data == 3
             assert keys(await client.list_resources()) == ["data://one/fixed"]
             assert await _read(client, "data://one/fixed") == "fixed"
+
+    play(script())
+
+
+@pytest.mark.parametrize(("names", "host"), [("a", "note:/"), ("ab", "note://a")], ids=["alone", "prefixed"])
+def test_a_copy_of_a_template_makes_nothing_that_is_denied(names: str, host: str, tmp_path: Path) -> None:
+    async def script() -> None:
+        back = str(Path(__file__).parents[1] / "many" / "back.py")
+        argv = {name: ["-I", "-S", back, "legacy", name, str(tmp_path / "log")] for name in names}
+        deny = {"a": ["note://by/7"], "b": ["*"]}
+        servers = {
+            name: {"command": sys.executable, "args": argv[name], "isthmus": {"resources": {"deny": deny[name]}}}
+            for name in names
+        }
+        proxy = FastMCP.as_proxy({"mcpServers": servers})
+        copy = (await proxy.get_resource_template(f"{host}/by/{{name}}")).copy()
+        copy.description = "other"
+        proxy.add_template(copy)
+        async with Client(proxy) as client:
+            assert await _read(client, f"{host}/by/8") == "note://by/8 of a"
+            for uri in (f"{host}/by/7", "note://by/7", f"{host}/by/%37"):
+                with pytest.raises(McpError, match="No server has the resource"):
+                    await client.read_resource(uri)
 
     play(script())

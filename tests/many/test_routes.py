@@ -199,6 +199,24 @@ def test_what_is_hidden_is_nowhere_under_its_own_uri_either(client: str, tmp_pat
     run(scenario)
 
 
+def test_what_a_template_makes_beside_a_hidden_one_is_the_backs_own_uri(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        specs = [
+            spec("modern", "a", log),
+            spec("legacy", "b", log, choice=Choice(resources=Part(deny=("note://by/7",)))),
+        ]
+        async with many(*specs) as made:
+            made.reload(specs, {("resourceTemplates", "note://b/{+any}")})
+            one = await client_of(made, "modern")
+            read = await one.request(1, "resources/read", uri="note://b/by/8").result()
+            assert read["contents"] == [{"uri": "note://b/by/8", "text": "note://by/8 of b"}]
+            why = (await one.request(2, "resources/read", uri="note://b/by/7").error())["message"]
+            assert "No server has the resource" in why
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("client", ERAS)
 def test_uris_that_are_not_rewritten_are_found_in_the_catalog(client: str, tmp_path: Path) -> None:
     async def scenario() -> None:

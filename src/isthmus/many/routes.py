@@ -148,14 +148,15 @@ class Routes:
         if (kind, shown) in self._hidden:
             raise _nowhere(asked)
         for member in self._known:
-            if member.spec.owned is not None and member.spec.owned.has(kind, shown):
-                return Route(member, member.face.own(kind, shown) or shown)
+            has_it = member.spec.owned is not None and member.spec.owned.has(kind, shown)
+            if has_it and (own := member.face.own(kind, shown)) is not None:
+                return Route(member, own)
         is_uri = kind in _URIS
         if is_uri and any(may_make(template, shown) for template in self._hidden_templates):
             return None  # it is there only if it is listed otherwise
         if not is_uri and any(is_shortened(shown, longest) for longest in self._lengths):
             return None
-        split = self._namespace.split_uri(shown) if is_uri else self._namespace.split_name(shown)
+        split = self._split(asked)
         if split is None and not self._unknown and not (is_uri and self._by_prefix):
             raise _nowhere(asked)
         if split is None and (
@@ -168,6 +169,10 @@ class Routes:
             raise _nowhere(asked)
         return Route(member, own)
 
+    def _split(self, asked: Wanted) -> tuple[str, str] | None:
+        split = self._namespace.split_uri if asked.kind in _URIS else self._namespace.split_name
+        return split(asked.shown)
+
     async def seek(self, asked: Wanted, catalog: Catalog, asker: Asker) -> Route:
         """Where something is that only the catalog knows.
 
@@ -177,12 +182,12 @@ class Routes:
         Raises:
             Fault: it is nowhere, or a member that might have it is out.
         """
-        split = self._namespace.split_name(asked.shown) if asked.kind not in _URIS else None
-        if split is not None and not self._unknown:  # what has no prefix may be called anything
+        split = self._split(asked)
+        is_uri = asked.kind in _URIS
+        if not is_uri and split is not None and not self._unknown:  # what has no prefix may be called anything
             return await self._seek_shortened(asked, self._by_prefix[split[0]], split[1], catalog, asker)
         missing: dict[str, str] = {}
         owners: list[Member] = []
-        is_uri = asked.kind in _URIS
         for method in _LISTS[asked.kind]:
             whole = await catalog.whole(method, asker, self)
             missing |= {each.name: each.why for each in whole.missing}
@@ -191,6 +196,8 @@ class Routes:
                 if member is None:  # it came after these routes
                     continue
                 own = shelf.find(asked.shown, is_template=method == "resources/templates/list")
+                if own == asked.shown and split is not None and member is self._by_prefix[split[0]]:
+                    own = split[1]  # a template of its own makes it
                 is_shown = not is_uri or member.face.own(asked.kind, own or asked.shown) is not None
                 if own is not None and is_shown:
                     return Route(member, own)
@@ -199,7 +206,7 @@ class Routes:
         owners = [each for each in owners if (asked.kind, each.face.shown(*asked)) not in self._hidden]
         if len(owners) == 1 and not missing:
             return Route(owners[0], asked.shown)
-        if not missing and split is not None:
+        if not is_uri and not missing and split is not None:
             return self._whole_name(asked, self._by_prefix[split[0]], split[1])
         raise _nowhere(asked, missing)
 

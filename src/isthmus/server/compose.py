@@ -96,7 +96,8 @@ def _beside(main: Spec, name: str, component: "Component") -> Spec:
     edit = edit_of(component) or Edit()
     if not is_resource:
         edit = replace(edit, rename=shown if shown != own else None)
-    part = Part(allow=(own,), edits=((own, edit),) if edit != Edit() else ())
+    denied = getattr(main.face.choice, PARTS[mirror.kind]).deny  # a template may make it
+    part = Part(allow=(own,), deny=denied, edits=((own, edit),) if edit != Edit() else ())
     parts = {name: part if name == PARTS[mirror.kind] else _NOTHING for name in ("tools", "prompts", "resources")}
     return Spec(
         name=f"{name} {mirror.kind} {shown}",
