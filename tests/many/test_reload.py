@@ -43,6 +43,7 @@ from tests.many.servers import (
 
 ERAS = ["legacy", "modern"]
 CHANGED = "notifications/tools/list_changed"
+UPDATED = "notifications/resources/updated"
 ISTHMUS = str(Path(sys.executable).with_name("isthmus"))
 
 
@@ -82,6 +83,48 @@ def test_unchanged_servers_keep_their_sessions_and_changed_ones_are_replaced(
             await until(lambda: before["b"] not in running(launch(back, "b", log)))
             if isinstance(one, LegacyClient):
                 assert methods(one.strays.messages).count(CHANGED) == 1
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("back", ERAS)
+def test_what_a_legacy_client_watches_is_watched_at_what_takes_the_place_of_its_server(
+    back: str, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        log, method = tmp_path / "log", "resources/subscribe" if back == "legacy" else "subscriptions/listen"
+        async with many(spec(back, "a", log), spec("legacy", "b", log)) as made:
+            one = await LegacyClient.open(made)
+            for number, uri in enumerate(("note://A/kept", "note://a/left", "note://b/x")):
+                assert await one.request(number, "resources/subscribe", uri=uri).result() == {}
+            await one.request(3, "resources/unsubscribe", uri="note://a/left").result()
+            before, there = len(heard(log, "a", method)), len(heard(log, "b"))
+            one.strays.messages.clear()
+            made.reload([spec(back, "a", log, TOOLS=1), made.members[1].spec])
+            assert (await one.strays.first(UPDATED))["params"]["uri"] == "note://a/kept"
+            again = json.dumps(heard(log, "a", method)[before:])
+            assert again.count("note://kept") == 1 and "left" not in again
+            assert len(heard(log, "b")) == there
+            await one.request(4, "resources/unsubscribe", uri="note://a/kept").result()  # spelled otherwise
+            before = len(heard(log, "a", method))
+            made.reload([spec(back, "a", log, TOOLS=2)])
+            await pid(one, "a")
+            assert "note://" not in json.dumps(heard(log, "a", method)[before:])
+
+    run(scenario)
+
+
+def test_what_is_watched_waits_for_a_server_that_has_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        a, b = spec("legacy", "a", log), spec("legacy", "b", log)
+        async with many(a, b) as made:
+            one = await LegacyClient.open(made)
+            assert await one.request(1, "resources/subscribe", uri="note://a/x").result() == {}
+            for specs, times in (([absent("a"), b], 1), ([b], 1), ([spec("legacy", "a", log), b], 2)):
+                made.reload(specs)
+                await until(lambda: one.session._watching is None or one.session._watching.done())  # type: ignore[attr-defined]
+                assert len(heard(log, "a", "resources/subscribe")) == times
 
     run(scenario)
 

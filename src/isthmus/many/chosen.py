@@ -12,8 +12,9 @@ from isthmus.engine.member import Member, Spec
 from isthmus.engine.settings import Settings
 from isthmus.errors import Fault
 from isthmus.many.gateway import Many
+from isthmus.many.legs import Running
 from isthmus.many.routes import Route
-from isthmus.many.session import ManySession, Running
+from isthmus.many.session import ManySession
 from isthmus.many.words import refuse
 from isthmus.protocol.judge import ModernRequest
 from isthmus.types import Port, Session, Strays

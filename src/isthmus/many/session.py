@@ -7,7 +7,7 @@ once.
 
 import asyncio
 import logging
-import secrets
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,20 +15,22 @@ from msgspec import Raw
 
 from isthmus.engine.asking import AskingSession
 from isthmus.engine.member import Member, Nested, within_deadlines
-from isthmus.engine.questions import Asked, Questions
+from isthmus.engine.questions import Questions
 from isthmus.engine.sharing import Box
 from isthmus.errors import BackUnavailable, Fault, FrontFault, fault_of
 from isthmus.many.asker import result_of
 from isthmus.many.catalog import KIND_OF, Page, read_page, untold
+from isthmus.many.legs import Leg, LegPort, Running, ask, notify
 from isthmus.many.listing import read_cursor
 from isthmus.many.routes import ROUTED, Route, wanted
+from isthmus.many.watched import SUBSCRIBE, UNSUBSCRIBE, Place, Watched
 from isthmus.many.words import copy_of, no_one_server, warning
 from isthmus.protocol import edits
 from isthmus.protocol.crossings import legacy_front
 from isthmus.protocol.judge import make_modern
 from isthmus.protocol.names import CANCELLED, HEADERS_KEY, INITIALIZED, PROGRESS
 from isthmus.routing.face import KEYS, NAMED
-from isthmus.types import Port, Session, Strays, refuse_twice
+from isthmus.types import Port, Strays, refuse_twice
 from isthmus.wire.codec import close_object, encode, identify, open_object, parse, parse_own, string
 from isthmus.wire.envelope import (
     INVALID_PARAMS,
@@ -37,7 +39,6 @@ from isthmus.wire.envelope import (
     Members,
     error_message,
     notification_message,
-    request_message,
     result_message,
 )
 
@@ -45,93 +46,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
 
     from isthmus.many.gateway import Many
-    from isthmus.routing.face import Face
 
 _log: Final = logging.getLogger("isthmus.many")
-
-
-class Running:
-    """A request that is under way: at which back, once it is there."""
-
-    __slots__ = ("is_cancelled", "leg", "member", "task")
-
-    def __init__(self) -> None:
-        self.leg: Leg | None = None
-        self.member: Member | None = None
-        """Where it goes, from before anything is opened there."""
-        self.is_cancelled = False
-        self.task = asyncio.current_task()
-
-
-class Leg:
-    """What the client has at one back (`types.Strays` for what belongs to no request there)."""
-
-    def __init__(self, owner: "ManySession", member: Member, strays: Strays) -> None:
-        self.member = member
-        self.session: Session | None = None
-        self.opening: asyncio.Task[None] | None = None
-        self.opened: Callable[[], object] | None = None
-        self.fault: Fault | None = None
-        """Why it could not be opened."""
-        self.answer_to_initialize = b""
-        self.asked: Asked = {}
-        self._owner = owner
-        self._strays = strays
-
-    @property
-    def is_open(self) -> bool:
-        return self._strays.is_open
-
-    def notify(self, message: bytes) -> None:
-        self._owner.said(self, message, self._strays)
-
-    def answer(self, message: bytes, status: int) -> None:
-        """Nothing is answered here."""
-
-    def stream(self, is_chosen: bool = True) -> None:
-        """Nothing is chosen here."""
-
-    def abandon(self) -> None:
-        """Nothing is ended here."""
-
-    async def drain(self) -> None:
-        await self._strays.drain()
-
-
-async def _notify(leg: Leg, envelope: Envelope) -> None:
-    if leg.session is not None:
-        await leg.session.notify(envelope)
-
-
-class _LegPort:
-    """The way back of a request that went to one back (`types.Port`)."""
-
-    __slots__ = ("_face", "_leg", "_method", "_owner", "_port")
-
-    def __init__(self, owner: "ManySession", leg: Leg, face: "Face", method: str, port: Port) -> None:
-        self._owner = owner
-        self._leg = leg
-        self._face = face
-        self._method = method
-        self._port = port
-
-    def notify(self, message: bytes) -> None:
-        self._owner.said(self._leg, message, self._port)
-
-    def answer(self, message: bytes, status: int) -> None:
-        face = self._face
-        if not face.is_plain:  # that one back of many lost its session is no reason for the client to begin a new one
-            status = 200
-        self._port.answer(face.answer(self._method, message), status)
-
-    def stream(self, is_chosen: bool = True) -> None:
-        self._port.stream(is_chosen)
-
-    def abandon(self) -> None:
-        self._port.abandon()
-
-    async def drain(self) -> None:
-        await self._port.drain()
 
 
 class ManySession:
@@ -158,6 +74,8 @@ class ManySession:
         self._running: dict[int | str, Running] = {}
         self._questions: Questions[Leg] = Questions()
         self._level: Envelope | None = None
+        self._watched = Watched()
+        self._watching: asyncio.Task[None] | None = None
         self._is_initialized = False
         self._is_closed = False
         strays.opened = self._listens
@@ -218,7 +136,7 @@ class ManySession:
         if envelope.method == INITIALIZED:
             self._is_initialized = True
         legs = self._legs.values() if envelope.method != PROGRESS else self._asked_by(envelope)
-        await self._tell_all(lambda leg: _notify(leg, copy_of(envelope)), legs)
+        await self._tell_all(lambda leg: notify(leg, copy_of(envelope)), legs)
 
     async def answer(self, envelope: Envelope) -> None:
         """Take the client's answer to a question there; an answer to nothing is dropped, counted."""
@@ -234,6 +152,8 @@ class ManySession:
     async def close(self) -> None:
         """The client is gone."""
         self._is_closed = True
+        if self._watching is not None:
+            self._watching.cancel()
         await asyncio.gather(*(self.leave(member) for member in list(self._legs)), return_exceptions=True)
 
     # -- what happens to the members --------------------------------------------------------------------------------
@@ -259,6 +179,7 @@ class ManySession:
             for each in ("tools", "prompts", "resources"):
                 if each in self._many.capabilities(is_modern=False):
                     self._strays.notify(notification_message(f"notifications/{each}/list_changed"))
+        self._watch_left()
 
     # -- as who asks for lists --------------------------------------------------------------------------------------
 
@@ -279,10 +200,8 @@ class ManySession:
         if isinstance(leg.session, AskingSession):
             return await self._ask_modern(member, method, params)
         assert leg.session is not None
-        box, began = Box(), self._many.loop.time()
-        id = encode(f"isthmus-{secrets.token_hex(8)}")
-        await leg.session.request(parse_own(request_message(id, method, params)), box)
-        result = result_of(box.message, member, method)
+        began = self._many.loop.time()
+        result = result_of(await ask(leg, method, params), member, method)
         good_for = untold(member, method, is_heard=leg.session.heard_since <= began)
         return read_page(member, method, result or {}, untold=good_for)
 
@@ -300,6 +219,8 @@ class ManySession:
 
     async def _take(self, envelope: Envelope, port: Port, running: Running) -> None:
         method, id = envelope.method, envelope.id or b"null"
+        if method in (SUBSCRIBE, UNSUBSCRIBE):
+            running.uri = string(edits.param(envelope, "uri"))
         sole = self._many.routes.sole
         if sole is not None:
             await self._send(Route(sole, ""), envelope, port, running)
@@ -338,7 +259,14 @@ class ManySession:
         leg = await self._leg(member)
         running.leg = leg
         assert leg.session is not None
-        await leg.session.request(envelope, _LegPort(self, leg, member.face, envelope.method, port))
+        own = string(edits.param(envelope, "uri")) if running.uri is not None else None
+        place = Place(leg.member, own) if own is not None else None
+        heed = partial(self._heed, envelope.method, place, running.uri or "") if place is not None else None
+        await leg.session.request(envelope, LegPort(self, leg, member.face, envelope.method, port, heed))
+
+    def _heed(self, method: str, place: Place, uri: str, message: bytes) -> None:
+        self._watched.answered(method, place, uri, message)
+        self._watch_left()
 
     async def _list(self, envelope: Envelope, port: Port) -> None:
         many = self._many
@@ -369,9 +297,35 @@ class ManySession:
             or "logging" not in (leg.member.capabilities(is_modern=False) or {})
         ):
             return
-        params = self._level.members["params"]
-        id = encode(f"isthmus-{secrets.token_hex(8)}")
-        await leg.session.request(parse_own(request_message(id, "logging/setLevel", params)), Box())
+        await ask(leg, "logging/setLevel", self._level.members["params"])
+
+    def _watch_left(self) -> None:
+        """Watch again what the client watched at members that are configured no more."""
+        if self._is_closed or not self._watched.left(self._many.members):
+            return
+        if self._watching is not None:
+            self._watching.cancel()
+        self._watching = self._many.tasks.start(self._watch_again())
+
+    async def _watch_again(self) -> None:
+        for old, uri in self._watched.left(self._many.members):
+            try:
+                route = await self._seek(SUBSCRIBE, {"uri": Raw(encode(uri))})
+                leg = await self._leg(route.member)
+            except Fault as fault:
+                _log.info("A resource can't be watched for now: %s", fault)
+                continue
+            if not self._watched.has(old):
+                continue
+            new = Place(leg.member, route.own)
+            self._watched.move(old, new)
+            try:
+                result_of(await ask(leg, SUBSCRIBE, {"uri": new.own}), leg.member, SUBSCRIBE)
+            except BaseException as error:
+                self._watched.move(new, old)
+                if not isinstance(error, Fault):
+                    raise
+                _log.info("%s", error)
 
     def _wants_warnings(self) -> bool:
         level = string(edits.param(self._level, "level")) if self._level is not None else None
