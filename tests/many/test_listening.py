@@ -69,6 +69,18 @@ def test_resources_are_watched_where_they_are(back: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("back", ERAS)
+def test_updates_are_spelled_as_the_client_spelled_what_it_asked_for(back: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with many(spec("modern", "a", tmp_path / "log"), spec(back, "Bb", tmp_path / "log")) as made:
+            listening = listen(ModernClient(made), resourceSubscriptions=["note://bB/x"])
+            assert await granted(listening) == {"resourceSubscriptions": ["note://bB/x"]}
+            assert (await listening.box.first(UPDATED))["params"]["uri"] == "note://bB/x"
+            await listening.cancel()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("back", ERAS)
 def test_resources_that_are_denied_are_not_watched(back: str, tmp_path: Path) -> None:
     async def scenario() -> None:
         log = tmp_path / "log"

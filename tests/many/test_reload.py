@@ -101,7 +101,7 @@ def test_what_a_legacy_client_watches_is_watched_at_what_takes_the_place_of_its_
             before, there = len(heard(log, "a", method)), len(heard(log, "b"))
             one.strays.messages.clear()
             made.reload([spec(back, "a", log, TOOLS=1), made.members[1].spec])
-            assert (await one.strays.first(UPDATED))["params"]["uri"] == "note://a/kept"
+            assert (await one.strays.first(UPDATED))["params"]["uri"] == "note://A/kept"
             again = json.dumps(heard(log, "a", method)[before:])
             assert again.count("note://kept") == 1 and "left" not in again
             assert len(heard(log, "b")) == there

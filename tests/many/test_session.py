@@ -250,6 +250,17 @@ def test_resources_are_watched_at_their_back_and_no_more(era: str, tmp_path: Pat
     run(scenario)
 
 
+@pytest.mark.parametrize("era", ERAS)
+def test_updates_are_spelled_as_the_client_spelled_what_it_subscribed_to(era: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with many(spec(era, "Ab", tmp_path / "log"), spec("modern", "b", tmp_path / "log")) as made:
+            client = await LegacyClient.open(made)
+            assert await client.request(1, "resources/subscribe", uri="note://aB/x").result() == {}
+            assert (await client.strays.first("notifications/resources/updated"))["params"]["uri"] == "note://aB/x"
+
+    run(scenario)
+
+
 def test_what_the_client_announces_is_announced_to_every_back(tmp_path: Path) -> None:
     async def scenario() -> None:
         log = tmp_path / "log"

@@ -22,8 +22,8 @@ from isthmus.protocol.judge import ModernRequest, make_modern
 from isthmus.protocol.names import ACKNOWLEDGED, SUBSCRIPTION_KEY
 from isthmus.protocol.subscriptions import closing_message
 from isthmus.types import Port
-from isthmus.wire.codec import decode, encode, parse_own
-from isthmus.wire.envelope import notification_message
+from isthmus.wire.codec import close_object, decode, encode, one_line, parse_own, string
+from isthmus.wire.envelope import Envelope, notification_message
 
 if TYPE_CHECKING:
     from isthmus.many.asker import ModernAsker
@@ -164,7 +164,16 @@ class _Listener:
             self._many.catalog.changed(member, envelope.method.split("/")[1])
             self._say(message)
         else:
-            self._say(member.face.notification(message))
+            self._say(self._named(member, envelope) or member.face.notification(message))
+
+    def _named(self, member: Member, envelope: Envelope) -> bytes | None:
+        """An update under the URI that the client wrote; None where it is none of what was asked for."""
+        own = string(edits.param(envelope, "uri")) if envelope.method == _UPDATED else None
+        uri = next((uri for uri, each in self._by_member.get(member, []) if each == own), None)
+        if uri is None:
+            return None
+        edits.set_param(envelope, "uri", encode(uri))
+        return one_line(close_object(envelope.members))
 
     def _say(self, message: bytes) -> None:
         if self._waiting is not None and ACKNOWLEDGED.encode() not in message:

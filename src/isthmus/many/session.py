@@ -413,5 +413,7 @@ class ManySession:
         else:
             if envelope.method.endswith("/list_changed"):
                 self._many.catalog.changed(leg.member, envelope.method.split("/")[1])
-            message = leg.member.face.notification(message)
+            face = leg.member.face
+            named = self._watched.named(leg.member, envelope) if not face.is_plain else None
+            message = named or face.notification(message)
         to.notify(message)

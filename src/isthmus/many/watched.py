@@ -1,19 +1,22 @@
 """The resources that a legacy client subscribed to, and at which member.
 
-Where another member takes the place of one, its session there knows nothing of them: what is `left` is to be subscribed
-to again.
+Updates come under the back's own URI and go to the client under the one that it subscribed with. Where another member
+takes the place of one, its session there knows nothing of them: what is `left` is to be subscribed to again.
 """
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from isthmus.wire.codec import parse_own
+from isthmus.protocol import edits
+from isthmus.wire.codec import close_object, encode, one_line, parse_own, string
+from isthmus.wire.envelope import Envelope
 
 if TYPE_CHECKING:
     from isthmus.engine.member import Member
 
 SUBSCRIBE: Final = "resources/subscribe"
 UNSUBSCRIBE: Final = "resources/unsubscribe"
+UPDATED: Final = "notifications/resources/updated"
 
 
 class Place(NamedTuple):
@@ -58,3 +61,12 @@ class Watched:
     def has(self, place: Place) -> bool:
         """Whether the client is subscribed to what is there."""
         return place in self._shown
+
+    def named(self, member: "Member", envelope: Envelope) -> bytes | None:
+        """A member's notification under the client's URI; None where it is of no resource that the client watches."""
+        own = string(edits.param(envelope, "uri")) if envelope.method == UPDATED else None
+        shown = self._shown.get(Place(member, own)) if own is not None else None
+        if shown is None:
+            return None
+        edits.set_param(envelope, "uri", encode(shown))
+        return one_line(close_object(envelope.members))
