@@ -253,10 +253,14 @@ def test_resources_are_watched_at_their_back_and_no_more(era: str, tmp_path: Pat
 @pytest.mark.parametrize("era", ERAS)
 def test_updates_are_spelled_as_the_client_spelled_what_it_subscribed_to(era: str, tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with many(spec(era, "Ab", tmp_path / "log"), spec("modern", "b", tmp_path / "log")) as made:
+        log = tmp_path / "log"
+        async with many(spec(era, "Ab", log), spec("legacy", "b", log, UNKNOWN="resources/subscribe")) as made:
             client = await LegacyClient.open(made)
             assert await client.request(1, "resources/subscribe", uri="note://aB/x").result() == {}
             assert (await client.strays.first("notifications/resources/updated"))["params"]["uri"] == "note://aB/x"
+            for number, uri in enumerate(("note://ab/x", "note://b/refused"), 2):
+                await client.request(number, "resources/subscribe", uri=uri).answer()
+            assert [*client.session._watched._shown.values()] == ["note://ab/x"]  # type: ignore[attr-defined]
 
     run(scenario)
 

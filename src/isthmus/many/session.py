@@ -7,7 +7,6 @@ once.
 
 import asyncio
 import logging
-from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
@@ -260,12 +259,11 @@ class ManySession:
         running.leg = leg
         assert leg.session is not None
         own = string(edits.param(envelope, "uri")) if running.uri is not None else None
-        place = Place(leg.member, own) if own is not None else None
-        heed = partial(self._heed, envelope.method, place, running.uri or "") if place is not None else None
-        await leg.session.request(envelope, LegPort(self, leg, member.face, envelope.method, port, heed))
-
-    def _heed(self, method: str, place: Place, uri: str, message: bytes) -> None:
-        self._watched.answered(method, place, uri, message)
+        if running.uri is None or own is None:
+            await leg.session.request(envelope, LegPort(self, leg, member.face, envelope.method, port))
+            return
+        with self._watched.asking(envelope.method, Place(leg.member, own), running.uri) as heed:
+            await leg.session.request(envelope, LegPort(self, leg, member.face, envelope.method, port, heed))
         self._watch_left()
 
     async def _list(self, envelope: Envelope, port: Port) -> None:

@@ -5,6 +5,7 @@ takes the place of one, its session there knows nothing of them: what is `left` 
 """
 
 from collections.abc import Iterable
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from isthmus.protocol import edits
@@ -12,6 +13,8 @@ from isthmus.wire.codec import close_object, encode, one_line, parse_own, string
 from isthmus.wire.envelope import Envelope
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from isthmus.engine.member import Member
 
 SUBSCRIBE: Final = "resources/subscribe"
@@ -32,21 +35,33 @@ class Watched:
     def __init__(self) -> None:
         self._shown: dict[Place, str] = {}
 
-    def answered(self, method: str, place: Place, shown: str, message: bytes) -> None:
-        """A member answered the client's request to subscribe to a resource or to unsubscribe from it.
+    @contextmanager
+    def asking(self, method: str, place: Place, shown: str) -> "Iterator[Callable[[bytes], None]]":
+        """While the client's request to subscribe to a resource, or to unsubscribe from it, is at a member.
+
+        What it subscribes to counts from the beginning, since the first update may overtake the answer.
 
         Args:
             method: of the request.
-            place: where it went.
+            place: where it goes.
             shown: the client's URI.
-            message: the answer.
+
+        Returns:
+            What is to get the answer.
         """
-        if "result" not in parse_own(message).members:
-            return
+        answers: list[bytes] = []
+        was = self._shown.get(place)
         if method == SUBSCRIBE:
             self._shown[place] = shown
-        else:
-            self._shown = {at: uri for at, uri in self._shown.items() if at != place and uri != shown}
+        try:
+            yield answers.append
+        finally:
+            is_agreed = any("result" in parse_own(each).members for each in answers)
+            if method == UNSUBSCRIBE and is_agreed:
+                self._shown = {at: uri for at, uri in self._shown.items() if at != place and uri != shown}
+            elif method == SUBSCRIBE and not is_agreed:
+                self._shown.pop(place, None)
+                self._shown |= {place: was} if was is not None else {}
 
     def left(self, members: Iterable["Member"]) -> list[tuple[Place, str]]:
         """What is at none of these members: its places, and the client's URIs."""
