@@ -11,17 +11,17 @@ from isthmus.record import Recorder
 from isthmus.transports.channel import Channel, Connect, Listener
 from isthmus.transports.http_client import HttpClient
 from isthmus.transports.http_response import EventStream, Response
-from isthmus.types import Port, Session, Strays
+from isthmus.types import Port, Session, Strays, Through
 from isthmus.wire.codec import close_object, parse
 from isthmus.wire.envelope import Batch, Envelope, Malformed, error_message
 from isthmus.wire.sse import Event
 
 
-class _Port:
+class _Port(Through):
     """A way back to a client whose messages are noted."""
 
     def __init__(self, port: Port, recorder: Recorder, **where: Any) -> None:
-        self._port = port
+        super().__init__(port)
         self._recorder = recorder
         self._where = where
 
@@ -32,15 +32,6 @@ class _Port:
     def answer(self, message: bytes, status: int) -> None:
         self._recorder.note("front", "out", message, **self._where, http={"status": status} if status != 200 else None)
         self._port.answer(message, status)
-
-    def stream(self, is_chosen: bool = True) -> None:
-        self._port.stream(is_chosen)
-
-    def abandon(self) -> None:
-        self._port.abandon()
-
-    async def drain(self) -> None:
-        await self._port.drain()
 
 
 class _Strays(_Port):

@@ -54,11 +54,38 @@ class Strays(Port, Protocol):
         """Whether the client reads there now."""
 
 
-class Mute:
-    """Strays of a session that nobody listens to."""
+class Through:
+    """A port before another, which gets whatever a subclass does not take."""
 
-    is_open = False
+    __slots__ = ("_port",)
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+
+    def notify(self, message: bytes) -> None:
+        self._port.notify(message)
+
+    def answer(self, message: bytes, status: int) -> None:
+        self._port.answer(message, status)
+
+    def stream(self, is_chosen: bool = True) -> None:
+        self._port.stream(is_chosen)
+
+    def abandon(self) -> None:
+        self._port.abandon()
+
+    async def drain(self) -> None:
+        await self._port.drain()
+
+
+class Mute:
+    """Strays that nobody listens to, and a port that nobody waits at; a subclass says what matters to it."""
+
     opened: Callable[[], object] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return False
 
     def notify(self, message: bytes) -> None:
         """Nobody hears it."""

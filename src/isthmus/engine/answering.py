@@ -33,7 +33,7 @@ from isthmus.protocol.crossings import legacy_front, modern_front
 from isthmus.protocol.judge import ModernRequest
 from isthmus.protocol.names import CAPABILITIES_KEY, LOG_LEVEL_KEY, PROGRESS_KEY
 from isthmus.protocol.parking import NONCE_BYTES, Seal, digest
-from isthmus.types import Port
+from isthmus.types import Port, Through
 from isthmus.wire.codec import close_object, decode, encode, one_line, open_object, parse, parse_own, string
 from isthmus.wire.envelope import INVALID_PARAMS, Envelope, Members, result_message
 
@@ -123,11 +123,11 @@ class _Run:
         self.outcome = await outcome_of(self._ask, method, params, self.front, self.wait)
 
 
-class _Holding:
+class _Holding(Through):
     """The way back of one round (`types.Port`): its answer is kept, until it is known whether the client gets it."""
 
     def __init__(self, port: Port, hearing: Hearing) -> None:
-        self._port = port
+        super().__init__(port)
         self._hearing = hearing
         self.answered: tuple[bytes, int] | None = None
 
@@ -138,15 +138,6 @@ class _Holding:
 
     def answer(self, message: bytes, status: int) -> None:
         self.answered = message, status
-
-    def stream(self, is_chosen: bool = True) -> None:
-        self._port.stream(is_chosen)
-
-    def abandon(self) -> None:
-        self._port.abandon()
-
-    async def drain(self) -> None:
-        await self._port.drain()
 
 
 class StoodCall:

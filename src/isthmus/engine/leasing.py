@@ -22,7 +22,7 @@ from isthmus.protocol import edits
 from isthmus.protocol.methods import row_of
 from isthmus.protocol.names import CANCELLED, INITIALIZED, PROGRESS, PROGRESS_KEY
 from isthmus.protocol.versions import ASSUMED
-from isthmus.types import Port, Strays, refuse_twice
+from isthmus.types import Port, Strays, Through, refuse_twice
 from isthmus.wire.codec import close_object, identify, one_line, open_object, parse, parse_own, string
 from isthmus.wire.envelope import Envelope, Kind, error_message, result_message
 
@@ -46,7 +46,7 @@ class _Running:
         self.task = asyncio.current_task()
 
 
-class _LeasedPort:
+class _LeasedPort(Through):
     """The way back to one request that runs in a leased session (`types.Port`).
 
     Questions get an id that is unique among the client's sessions, and progress the client's own token: that of this
@@ -57,7 +57,7 @@ class _LeasedPort:
         self, owner: "LeasingSession", port: Port, opened: Opened, running: "_Running", token: Raw | None
     ) -> None:
         self._owner = owner
-        self._port = port
+        super().__init__(port)
         self._running = running
         self._opened = opened
         self._token = token
@@ -83,15 +83,6 @@ class _LeasedPort:
 
     def answer(self, message: bytes, status: int) -> None:
         self._port.answer(one_line(edits.with_id(parse_own(message), self._running.front)), status)
-
-    def stream(self, is_chosen: bool = True) -> None:
-        self._port.stream(is_chosen)
-
-    def abandon(self) -> None:
-        self._port.abandon()
-
-    async def drain(self) -> None:
-        await self._port.drain()
 
 
 class LeasingSession:

@@ -16,6 +16,7 @@ from isthmus.protocol.correlate import Correlator
 from isthmus.protocol.crossings import modern_front
 from isthmus.protocol.methods import row_of
 from isthmus.protocol.names import INITIALIZED
+from isthmus.types import Mute
 from isthmus.wire.codec import close_object, open_object, parse, parse_own, string
 from isthmus.wire.envelope import (
     METHOD_NOT_FOUND,
@@ -37,14 +38,11 @@ if TYPE_CHECKING:
 _LISTED: Final = ("tools", "prompts", "resources")
 
 
-class Opened:
+class Opened(Mute):
     """An open session with a legacy back (`types.Strays` for what belongs to no call in it).
 
     `initialized` is the opened result of `initialize`; `level` the log level that the session was told.
     """
-
-    is_open = False
-    opened: "Callable[[], object] | None" = None
 
     def __init__(self, back: "Back", forwarded: bytes) -> None:
         self.mint = Correlator[None]().mint
@@ -203,18 +201,6 @@ class Opened:
         self._asked.append(message)
         asyncio.get_running_loop().call_later(limits.STRAY_QUESTION, self._refuse, message)
 
-    def answer(self, message: bytes, status: int) -> None:
-        """Nothing is answered here."""
-
-    def stream(self, is_chosen: bool = True) -> None:
-        """Nothing is chosen here."""
-
-    def abandon(self) -> None:
-        """Nothing is ended here."""
-
-    async def drain(self) -> None:
-        """Nothing is read here."""
-
     def _refuse(self, message: bytes) -> None:
         """No call came that the question could be asked in."""
         if message in self._asked:
@@ -232,26 +218,14 @@ def _required_task(item: bytes) -> str | None:
     return string(tool.get("name")) if tool is not None and is_required else None
 
 
-class Box:
+class Box(Mute):
     """The port of a request of ours: its answer is kept."""
 
     def __init__(self) -> None:
         self.message = b""
 
-    def notify(self, message: bytes) -> None:
-        """What comes before doesn't matter."""
-
     def answer(self, message: bytes, status: int) -> None:
         self.message = message
-
-    def stream(self, is_chosen: bool = True) -> None:
-        """Nothing to choose."""
-
-    def abandon(self) -> None:
-        """Never cancelled."""
-
-    async def drain(self) -> None:
-        """Always read."""
 
 
 def make_pool(back: "Back", isolation: Isolation) -> Pool[Opened]:

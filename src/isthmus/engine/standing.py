@@ -33,7 +33,7 @@ from isthmus.protocol import edits
 from isthmus.protocol.crossings import legacy_front
 from isthmus.protocol.methods import row_of
 from isthmus.protocol.names import CANCELLED, INITIALIZED, PROGRESS_KEY
-from isthmus.types import Port, Session, Strays
+from isthmus.types import Port, Session, Strays, Through
 from isthmus.wire.codec import close_object, decode, encode, identify, one_line, open_object, parse, parse_own, string
 from isthmus.wire.envelope import (
     INTERNAL_ERROR,
@@ -69,12 +69,12 @@ class _Client(FrontClient):
         self._port.notify(message)
 
 
-class _StandPort:
+class _StandPort(Through):
     """The way back of one request, or of what belongs to none (`types.Port`)."""
 
     def __init__(self, owner: "StandSession", port: Port, token: Raw | None = None) -> None:
+        super().__init__(port)
         self._owner = owner
-        self._port = port
         self._held: tuple[bytes, int] | None = None
         self.client = _Client(owner, port, token)
         self.hearing = Hearing(owner.stand, self.client, owner.tasks, owner.wait)
@@ -92,15 +92,9 @@ class _StandPort:
         else:
             self._port.answer(message, status)
 
-    def stream(self, is_chosen: bool = True) -> None:
-        self._port.stream(is_chosen)
-
     def abandon(self) -> None:
         self.stop()
         self._port.abandon()
-
-    async def drain(self) -> None:
-        await self._port.drain()
 
     async def settle(self) -> None:
         """Give the answer that waits for what was said before it to be heard."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from isthmus.engine.member import Member
 from isthmus.engine.sharing import Box
-from isthmus.types import Port, Session, Strays
+from isthmus.types import Mute, Port, Session, Strays, Through
 from isthmus.wire.codec import encode, parse_own
 from isthmus.wire.envelope import Envelope, request_message
 
@@ -34,7 +34,7 @@ class Running:
         self.task = asyncio.current_task()
 
 
-class Leg:
+class Leg(Mute):
     """What the client has at one back (`types.Strays` for what belongs to no request there)."""
 
     def __init__(self, owner: "ManySession", member: Member, strays: Strays) -> None:
@@ -56,15 +56,6 @@ class Leg:
     def notify(self, message: bytes) -> None:
         self._owner.said(self, message, self._strays)
 
-    def answer(self, message: bytes, status: int) -> None:
-        """Nothing is answered here."""
-
-    def stream(self, is_chosen: bool = True) -> None:
-        """Nothing is chosen here."""
-
-    def abandon(self) -> None:
-        """Nothing is ended here."""
-
     async def drain(self) -> None:
         await self._strays.drain()
 
@@ -83,10 +74,10 @@ async def notify(leg: Leg, envelope: Envelope) -> None:
         await leg.session.notify(envelope)
 
 
-class LegPort:
+class LegPort(Through):
     """The way back of a request that went to one back (`types.Port`)."""
 
-    __slots__ = ("_face", "_heed", "_leg", "_method", "_owner", "_port")
+    __slots__ = ("_face", "_heed", "_leg", "_method", "_owner")
 
     def __init__(
         self,
@@ -97,11 +88,11 @@ class LegPort:
         port: Port,
         heed: "Callable[[bytes], object] | None" = None,
     ) -> None:
+        super().__init__(port)
         self._owner = owner
         self._leg = leg
         self._face = face
         self._method = method
-        self._port = port
         self._heed = heed
 
     def notify(self, message: bytes) -> None:
@@ -114,12 +105,3 @@ class LegPort:
         if not face.is_plain:  # that one back of many lost its session is no reason for the client to begin a new one
             status = 200
         self._port.answer(face.answer(self._method, message), status)
-
-    def stream(self, is_chosen: bool = True) -> None:
-        self._port.stream(is_chosen)
-
-    def abandon(self) -> None:
-        self._port.abandon()
-
-    async def drain(self) -> None:
-        await self._port.drain()

@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING
 
 from isthmus.routing.face import Face
-from isthmus.types import Port
+from isthmus.types import Mute, Port, Through
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class RoutedPort:
+class RoutedPort(Through):
     """The way back of a modern request that went to one member (`types.Port`).
 
     Args:
@@ -18,10 +18,10 @@ class RoutedPort:
         method: of the request.
     """
 
-    __slots__ = ("_face", "_method", "_port")
+    __slots__ = ("_face", "_method")
 
     def __init__(self, port: Port, face: Face, method: str) -> None:
-        self._port = port
+        super().__init__(port)
         self._face = face
         self._method = method
 
@@ -31,17 +31,8 @@ class RoutedPort:
     def answer(self, message: bytes, status: int) -> None:
         self._port.answer(self._face.answer(self._method, message), status)
 
-    def stream(self, is_chosen: bool = True) -> None:
-        self._port.stream(is_chosen)
 
-    def abandon(self) -> None:
-        self._port.abandon()
-
-    async def drain(self) -> None:
-        await self._port.drain()
-
-
-class Heard:
+class Heard(Mute):
     """The port of a request of ours whose notifications matter, too; nobody reads it too slowly.
 
     Args:
@@ -57,12 +48,3 @@ class Heard:
 
     def answer(self, message: bytes, status: int) -> None:
         self.message = message
-
-    def stream(self, is_chosen: bool = True) -> None:
-        """It is read as it comes."""
-
-    def abandon(self) -> None:
-        """Nobody else waits for it."""
-
-    async def drain(self) -> None:
-        """It is always read."""

@@ -14,7 +14,7 @@ from msgspec import Raw
 from isthmus.errors import Fault
 from isthmus.server.middleware import Middleware, MiddlewareContext
 from isthmus.server.shapes import Asked
-from isthmus.types import Port, Session, Strays, refuse_twice
+from isthmus.types import Port, Session, Strays, Through, refuse_twice
 from isthmus.wire.codec import close_object, decode, open_object, parse_own, string
 from isthmus.wire.envelope import INTERNAL_ERROR, Envelope, Members, error_message, result_message
 
@@ -25,29 +25,20 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger("isthmus.server")
 
 
-class _Held:
+class _Held(Through):
     """The way back of a request that middleware sees: the answer is kept, all before it passes (`types.Port`)."""
 
     def __init__(self, port: Port) -> None:
-        self._port = port
+        super().__init__(port)
         self.message = b""
         self.status = 200
         self.is_abandoned = False
 
-    def notify(self, message: bytes) -> None:
-        self._port.notify(message)
-
     def answer(self, message: bytes, status: int) -> None:
         self.message, self.status = message, status
 
-    def stream(self, is_chosen: bool = True) -> None:
-        self._port.stream(is_chosen)
-
     def abandon(self) -> None:
         self.is_abandoned = True
-
-    async def drain(self) -> None:
-        await self._port.drain()
 
 
 class Refused(Exception):
