@@ -22,7 +22,7 @@ from isthmus.many.catalog import KIND_OF, Page, read_page, untold
 from isthmus.many.legs import Leg, LegPort, Running, ask, notify
 from isthmus.many.listing import read_cursor
 from isthmus.many.routes import ROUTED, Route, wanted
-from isthmus.many.watched import SUBSCRIBE, UNSUBSCRIBE, Place, Watched
+from isthmus.many.watched import SUBSCRIBE, UNSUBSCRIBE, UPDATED, Place, Watched
 from isthmus.many.words import copy_of, no_one_server, warning
 from isthmus.protocol import edits
 from isthmus.protocol.crossings import legacy_front
@@ -220,6 +220,8 @@ class ManySession:
         method, id = envelope.method, envelope.id or b"null"
         if method in (SUBSCRIBE, UNSUBSCRIBE):
             running.uri = string(edits.param(envelope, "uri"))
+            if method == UNSUBSCRIBE and running.uri is not None:
+                self._watched.give_up(running.uri, self._many.members)
         sole = self._many.routes.sole
         if sole is not None:
             await self._send(Route(sole, ""), envelope, port, running)
@@ -325,6 +327,10 @@ class ManySession:
                     raise
                 _log.info("%s", error)
 
+    def _has_left(self, leg: Leg) -> bool:
+        """Whether it ends its last calls at a member that is configured no more: another says what is updated."""
+        return all(member.main is not leg.member for member in self._many.members)
+
     def _wants_warnings(self) -> bool:
         level = string(edits.param(self._level, "level")) if self._level is not None else None
         return level in legacy_front.LEVELS[: legacy_front.LEVELS.index("warning") + 1]
@@ -413,5 +419,7 @@ class ManySession:
                 self._many.catalog.changed(leg.member, envelope.method.split("/")[1])
             face = leg.member.face
             named = self._watched.named(leg.member, envelope) if not face.is_plain else None
+            if named is None and envelope.method == UPDATED and self._has_left(leg):
+                return
             message = named or face.notification(message)
         to.notify(message)

@@ -59,7 +59,9 @@ class Watched:
             is_agreed = any("result" in parse_own(each).members for each in answers)
             if method == UNSUBSCRIBE and is_agreed:
                 self._shown = {at: uri for at, uri in self._shown.items() if at != place and uri != shown}
-            elif method == SUBSCRIBE and not is_agreed:
+            elif method == SUBSCRIBE and is_agreed:
+                self._shown[place] = shown  # what was sent before it may have been answered meanwhile
+            elif method == SUBSCRIBE:
                 self._shown.pop(place, None)
                 self._shown |= {place: was} if was is not None else {}
 
@@ -67,6 +69,12 @@ class Watched:
         """What is at none of these members: its places, and the client's URIs."""
         there = {member.main for member in members}
         return [(place, shown) for place, shown in self._shown.items() if place.member not in there]
+
+    def give_up(self, shown: str, members: Iterable["Member"]) -> None:
+        """The client wants to hear no more of one of its URIs: what is left of it is at no server to be asked."""
+        for place, uri in self.left(members):
+            if uri == shown:
+                del self._shown[place]
 
     def move(self, old: Place, new: Place) -> None:
         """A resource is somewhere else."""
