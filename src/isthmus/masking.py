@@ -28,7 +28,8 @@ _HARMLESS: Final = (
     "publickey", "sortkey", "primarykey", "foreignkey", "partitionkey", "cachekey", "idempotencykey",
 )  # fmt: skip
 _HINT: Final = re.compile(rb"passw|passphrase|secret|token|key|credential|authorization|cookie|\\u00", re.IGNORECASE)
-_STRING: Final = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+_STRING: Final = rb'"[^"\\]*+(?:\\(?s:.)[^"\\]*+)*+(?:"|\\?\Z)'
+"""A string, or the rest of a text that ends within one: were that none, the search would begin again at each sign."""
 _MEMBER: Final = re.compile(rb"(" + _STRING + rb")(\s*:\s*)?(" + _STRING + rb"|-?[0-9][0-9.eE+-]*)?")
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 
@@ -93,9 +94,17 @@ def _masked(match: re.Match[bytes]) -> bytes:
     name, colon, value = match.groups()
     if colon is None or value is None:
         return _mask_json(name) + match.group()[len(name) :]
-    if not is_secret(string(name) or ""):
+    if not is_secret(_text(name) or name.decode("utf-8", "replace")):
         return name + colon + _mask_json(value)
     return name + colon + b'"' + MASK.encode() + b'"'
+
+
+def _text(value: bytes) -> str | None:
+    """The text of a string; None for one that is none, as arguments and headers may hold."""
+    try:
+        return string(value)
+    except ValueError:
+        return None
 
 
 def _mask_json(value: bytes) -> bytes:
@@ -104,7 +113,7 @@ def _mask_json(value: bytes) -> bytes:
     "a tool that returns structured content SHOULD also return the serialized JSON in a TextContent block" (2025-11-25
     server/tools, *Structured Content*): what is masked in the one is in the other too.
     """
-    text = string(value) if value.startswith((b'"{', b'"[')) else None
+    text = _text(value) if value.startswith((b'"{', b'"[')) else None
     if text is None:
         return value
     plain = text.encode("utf-8", "surrogatepass")

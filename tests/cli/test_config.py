@@ -75,7 +75,7 @@ def test_show_masks_secrets(tmp_path: Path) -> None:
         "mcpServers": {
             "a": {
                 "command": "run",
-                "args": ["--api-key", MASK, f"--token={MASK}", MASK, "-e", f"A_TOKEN={MASK}", *MASKED, "--token", "-v"],
+                "args": ["--api-key", MASK, f"--token={MASK}", MASK, "-e", f"A_TOKEN={MASK}", *MASKED, "--token", MASK],
                 "env": {"ANY": MASK},
                 "isthmus": {**limits, "prefix": "a", "tools": {"items": {"t": {"arguments": arguments}}}},
             },

@@ -6,6 +6,7 @@ import resource
 import stat
 import subprocess
 import sys
+import time
 import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from isthmus.errors import ConfigError
 from isthmus.limits import RECORD_QUEUE
-from isthmus.masking import is_secret, mask
+from isthmus.masking import is_secret, mask, mask_text
 from isthmus.record import Recorder, mask_headers
 from isthmus.recording import Recording
 from tests.cli.commands import EVERYTHING, ISTHMUS, ROOT, isthmus
@@ -176,6 +177,31 @@ def test_names_of_secrets(name: str, secret: bool) -> None:
 )
 def test_values_of_secrets_are_masked_and_nothing_else(message: bytes, masked: bytes) -> None:
     assert mask(message) == masked
+
+
+@pytest.mark.parametrize("piece", ['\\"', '"\\"', '"\\\n', "\\", '"{\\"', ":bearer ", "=a: ", "x://", '":'])
+def test_what_masking_costs_grows_with_the_length_only(piece: str) -> None:
+    for end in ("", "\n", "\\", "\\\n"):
+        began = time.process_time()
+        mask_text('token"' + piece * (64 * 1024 // len(piece)) + end)
+        assert time.process_time() - began < 1  # a search that starts again at each sign takes over ten
+
+
+@pytest.mark.parametrize(
+    ("said", "masked"),
+    [
+        ('{"token": "hush', '{"token": "***"'),
+        ('{"a": 1, "token": "hush\\', '{"a": 1, "token": "***"'),
+        ('{"a":"hush","tok\\', '{"a":"hush","tok\\'),
+        ('the "token', 'the "token'),
+        ('{"token": "x\\\nhush"}', '{"token": "***"}'),
+        ('{"a\\_token": "hush"}', '{"a\\_token": "***"}'),
+        ('token "{\\_"', 'token "{\\_"'),
+        ('token "[\1\\ud800', 'token "[\1\\ud800'),
+    ],
+)
+def test_json_that_is_cut_or_wrong(said: str, masked: str) -> None:
+    assert mask_text(said) == masked
 
 
 def test_headers_that_mirror_arguments_are_masked() -> None:

@@ -12,6 +12,8 @@ from isthmus.masking import MASK, is_secret, lets_in, mask_text
 
 _OPTION: Final = re.compile(r"--?(?!-?no-)[\w-]+\Z")
 """An option that may have its value behind it."""
+_ANOTHER: Final = re.compile(r"--(?:[A-Za-z][\w-]*(?:=|\Z)|\Z)")
+"""What is plainly no value, but the next option or the end of them; `-abc` may be either."""
 
 
 def shown(config: Config) -> dict[str, Any]:
@@ -92,6 +94,6 @@ def _arguments(nodes: list[Node]) -> list[str]:
     found: list[str] = []
     is_next = False
     for node in nodes:
-        found.append(MASK if is_next and not node.value.startswith("-") else _text(node))
+        found.append(MASK if is_next and not _ANOTHER.match(node.value) else _text(node))
         is_next = _OPTION.match(node.value) is not None and lets_in(node.value)
     return found
