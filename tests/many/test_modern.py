@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ import pytest
 
 from isthmus import limits
 from isthmus.engine.member import Spec
+from isthmus.engine.settings import Settings
+from isthmus.limits import Limits
 from isthmus.many.catalog import Catalog, Item, Shelf, Whole
 from isthmus.many.gateway import Many
 from isthmus.protocol.judge import ModernRequest, judge_modern
@@ -17,7 +21,7 @@ from isthmus.routing.choice import Choice, Edit, Part
 from isthmus.routing.face import Face
 from isthmus.transports.target import HttpTarget
 from tests.engine.clients import Box, ModernClient, envelope, request_text, run, until
-from tests.engine.http_back import Exchange, HttpBack, answer, http_back
+from tests.engine.http_back import Exchange, Handle, HttpBack, answer, http_back
 from tests.many.servers import Known, absent, heard, launch, many, prefixed, running, said, shown, spec
 
 ERAS = ["legacy", "modern"]
@@ -228,7 +232,7 @@ def test_arguments_are_edited_whichever_way_a_call_goes() -> None:
 
 @pytest.mark.parametrize("is_listed", [True, False])
 def test_arguments_that_clients_do_not_give_are_mirrored_without_them(is_listed: bool) -> None:
-    """A list, or else the back's own refusal, says which headers there are to be."""
+    """A list says which headers there are to be; it is fetched if none has been."""
     names = ("region", "zone", "day")
     schema = {"type": "object", "properties": {each: {"type": "string", "x-mcp-header": each} for each in names}}
 
@@ -265,8 +269,118 @@ def test_arguments_that_clients_do_not_give_are_mirrored_without_them(is_listed:
     run(scenario)
 
 
+class Lenient:
+    """A back that hears a call whatever headers it has; a proxy before it that fixes an argument of its tool.
+
+    Args:
+        unlisted: what to do when the tools are asked for, in place of telling them.
+    """
+
+    def __init__(self, unlisted: Handle | None = None) -> None:
+        self.unlisted = unlisted
+        self.sent: list[dict[str, str]] = []
+        self.edit = Edit(fixed=(("region", b'"eu"'),))
+
+    async def handle(self, back: HttpBack, exchange: Exchange) -> None:
+        if exchange.message["method"] == "tools/call":
+            self.sent.append({name: each for name, each in exchange.headers.items() if name.startswith("mcp-param-")})
+        elif exchange.message["method"] == "tools/list" and self.unlisted is not None:
+            await self.unlisted(back, exchange)
+            return
+        await answer(back, exchange)
+
+    @asynccontextmanager
+    async def open(self, **limits: Any) -> AsyncIterator[tuple[HttpBack, Many]]:
+        face = Face("a", Choice(tools=Part(edits=(("echo", self.edit),))))
+        async with (
+            http_back("modern", self.handle) as back,
+            many(replace(remote(back, "a"), face=face, settings=Settings(limits=Limits(**limits)))) as made,
+        ):
+            properties = {each: {"type": "string", "x-mcp-header": each} for each in ("region", "day")}
+            back.tools = [{"name": "echo", "inputSchema": {"type": "object", "properties": properties}}]
+            yield back, made
+
+    async def call(self, made: Many, **headers: str) -> Any:
+        request, fixed = judged(1, "tools/call", name="a_echo", arguments={"day": "x"})
+        box = Box()
+        await made.relay(request, box, fixed | {f"mcp-param-{name}": value for name, value in headers.items()})
+        return box.answers[0]
+
+
+def test_a_fixed_argument_is_mirrored_before_any_list() -> None:
+    async def scenario() -> None:
+        lenient = Lenient()
+        async with lenient.open() as (back, made):
+            assert (await lenient.call(made, day="y"))["error"]["code"] == -32020
+            assert lenient.sent == []
+            answers = await asyncio.gather(*(lenient.call(made, day="x") for _ in range(3)))
+            assert [each["result"]["echo"] for each in answers] == [{"day": "x", "region": "eu"}] * 3
+            assert lenient.sent == [{"mcp-param-day": "x", "mcp-param-region": "eu"}] * 3
+            assert len(back.messages("tools/list")) == 1
+
+    run(scenario)
+
+
+def test_tools_are_fetched_together_and_only_for_an_argument_that_is_edited() -> None:
+    async def scenario() -> None:
+        lenient = Lenient()
+        async with lenient.open() as (back, made):
+            answers = await asyncio.gather(*(lenient.call(made, day="x") for _ in range(3)))
+            assert all("result" in each for each in answers)
+            assert len(back.messages("tools/list")) == 1
+        lenient.edit = Edit(rename="other")
+        async with lenient.open() as (back, made):
+            request, headers = judged(1, "tools/call", name="a_other", arguments={})
+            await made.relay(request, Box(), headers)
+            assert len(back.messages("tools/call")) == 1 and not back.messages("tools/list")
+
+    run(scenario)
+
+
+async def _refuse(back: HttpBack, exchange: Exchange) -> None:
+    exchange.json({"id": exchange.message["id"], "error": {"code": -32601, "message": "No tools"}}, 404)
+
+
+async def _break_off(back: HttpBack, exchange: Exchange) -> None:
+    exchange.writer.transport.abort()
+
+
+async def _say_nothing(back: HttpBack, exchange: Exchange) -> None:
+    pass
+
+
+async def _lead_deep(back: HttpBack, exchange: Exchange) -> None:
+    cursor = b"[" * 5000 + b"]" * 5000
+    exchange.respond(200, b'{"jsonrpc":"2.0","id":%d,"result":{"tools":[],"nextCursor":%b}}' % (
+        exchange.message["id"], cursor))  # fmt: skip
+
+
+@pytest.mark.parametrize("unlisted", [_refuse, _break_off, _say_nothing, _lead_deep])
+def test_a_list_that_does_not_come_harms_no_call(unlisted: Handle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isthmus.engine.back.LISTING", 0.2)
+
+    async def scenario() -> None:
+        lenient = Lenient(unlisted)
+        async with lenient.open() as (back, made):
+            for _ in range(2):
+                assert (await lenient.call(made, day="x"))["result"]["echo"] == {"day": "x", "region": "eu"}
+            asked = len(back.messages("tools/list"))
+            assert asked == 1 or unlisted is _break_off
+
+    run(scenario)
+
+
+def test_a_list_that_does_not_come_leaves_time_for_a_short_call() -> None:
+    async def scenario() -> None:
+        lenient = Lenient(_say_nothing)
+        async with lenient.open(call=1) as (_, made):
+            assert "result" in await lenient.call(made, day="x")
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("wrong", [{}, {"mcp-param-day": "y"}])
-def test_what_clients_mirror_is_checked_where_a_list_was_only_fetched_for_it(wrong: dict[str, str]) -> None:
+def test_what_clients_mirror_is_checked_where_a_list_was_fetched_again_for_it(wrong: dict[str, str]) -> None:
     async def handle(back: HttpBack, exchange: Exchange) -> None:
         if exchange.message["method"] == "tools/call" and "mcp-param-day" not in exchange.headers:
             exchange.json({"id": exchange.message["id"], "error": {"code": -32020, "message": "Header mismatch"}}, 400)
@@ -277,6 +391,7 @@ def test_what_clients_mirror_is_checked_where_a_list_was_only_fetched_for_it(wro
         face = Face("a", Choice(tools=Part(edits=(("echo", Edit(hidden=("zone",))),))))
         async with http_back("modern", handle) as back, many(replace(remote(back, "a"), face=face)) as made:
             properties = {"day": {"type": "string", "x-mcp-header": "Day"}}
+            await ModernClient(made).request(0, "tools/list").result()
             back.tools = [{"name": "echo", "inputSchema": {"type": "object", "properties": properties}}]
             request, headers = judged(1, "tools/call", name="a_echo", arguments={"day": "x"})
             box = Box()

@@ -13,7 +13,7 @@ from isthmus.engine.deadlines import Deadlines
 from isthmus.engine.settings import Settings
 from isthmus.engine.tasks import Tasks
 from isthmus.errors import BackFault, BackRefused, BackUnavailable, Fault, WrongEra
-from isthmus.limits import LIST_PAGES, MIRRORED_TOOLS, PROBE
+from isthmus.limits import LIST_PAGES, LISTING, MIRRORED_TOOLS, PROBE
 from isthmus.protocol import edits
 from isthmus.protocol.correlate import Correlator
 from isthmus.protocol.forwarding import forwarded_lines
@@ -33,7 +33,7 @@ from isthmus.transports.target import ChannelTarget, HttpTarget, Target
 from isthmus.transports.watchdog import Watchdog
 from isthmus.types import Collect
 from isthmus.version import __version__
-from isthmus.wire.codec import close_object, decode, open_object, parse_own
+from isthmus.wire.codec import close_object, decode, open_object, parse_own, string
 from isthmus.wire.envelope import INTERNAL_ERROR, METHOD_NOT_FOUND, Envelope, request_message
 from isthmus.wire.headers import mirrored_lines
 
@@ -68,6 +68,8 @@ class Back:
         self.ids: Correlator[None] = Correlator()
         self.server_info = None if settings.keeps_identity else edits.server_info(settings.name)
         self.mirrored: dict[str, tuple[Mirrored, ...]] = {}
+        self.has_listed = False
+        """Whether a list of its tools was seen, or was asked for and will not come."""
         self.client: HttpClient | None = None
         self.has_answered = False
         self.on_fault: Callable[[Fault], object] | None = None
@@ -90,6 +92,7 @@ class Back:
         self._forwarded_names = settings.forward_headers
         self._own_names = {name.lower() for name, _ in target.headers} if isinstance(target, HttpTarget) else set()
         self._probing = asyncio.Lock()
+        self._listing = asyncio.Lock()
         self._discovered: tuple[float, bytes] | None = None
         if isinstance(target, HttpTarget):
             self.client = HttpClient(target.url, name=target.name, headers=target.headers, limits=self.limits)
@@ -199,6 +202,7 @@ class Back:
 
     def learn_tools(self, envelope: Envelope) -> None:
         """Note which tools of a list mirror parameters; a tool whose annotation is invalid leaves the list."""
+        self.has_listed = True
         mirrored, invalid = edits.read_tools(envelope, self.mirrored)
         for tool, parameters in mirrored.items():
             self.mirrored.pop(tool, None)
@@ -209,9 +213,29 @@ class Back:
         for tool, why in invalid.items():
             _log.warning("%s: the tool %r was left out of the list: %s.", self.name, tool, why)
 
+    async def try_tools(self, request: ModernRequest) -> None:
+        """Fetch the tools if no list of them was seen; a call goes on without what doesn't come.
+
+        A call whose arguments are not all its client's own needs it: the client's headers don't mirror them.
+        """
+        async with self._listing:
+            if self.has_listed:
+                return
+            try:
+                async with asyncio.timeout(min(LISTING, self.limits.call / 2)):
+                    await self.fetch_tools(request)
+            except (BackUnavailable, BackRefused) as fault:  # which may pass, or be this client's alone
+                _log.info("The tools of %s could not be asked for: %s", self.name, fault)
+                return
+            except TimeoutError:
+                _log.info("%s did not list its tools in time.", self.name)
+            except Fault as fault:
+                _log.info("%s did not list its tools: %s", self.name, fault)
+            self.has_listed = True
+
     async def fetch_tools(self, request: ModernRequest) -> None:
         """Learn the tools' mirrored parameters from the back itself."""
-        cursor: Any = None
+        cursor: str | None = None
         for _ in range(LIST_PAGES):
             call = Collect(self.ids.mint(), row_of("tools/list"))
             params = {"_meta": _client_meta(request)} | ({"cursor": cursor} if cursor is not None else {})
@@ -223,7 +247,7 @@ class Back:
                 return
             self.learn_tools(call.answer)
             result = open_object(call.answer.members["result"])
-            cursor = decode(result["nextCursor"]) if result is not None and "nextCursor" in result else None
+            cursor = string(result.get("nextCursor")) if result is not None else None
             if cursor is None:
                 return
 

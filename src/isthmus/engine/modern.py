@@ -169,14 +169,17 @@ async def settle(back: "Back", call: ModernCall, work: Coroutine[Any, Any, None]
 
 
 async def send(back: "Back", call: ModernCall, request: ModernRequest, headers: Mapping[str, str] | None) -> None:
+    client = back.client
+    if client is not None:
+        if back.is_modern is not True:
+            await back.need_modern(request)
+        if request.covered and not back.has_listed:
+            await back.try_tools(request)
     if headers is not None and request.row.name == "tools/call":
         _check_params(back, request, headers)
-    client = back.client
     if client is None:
         await back.channels().call(call, request, back.probe_of(request))
         return
-    if back.is_modern is not True:
-        await back.need_modern(request)
     kept = None if request.covered else headers
     call.remakes_headers = kept is None and request.row.name == "tools/call"
     await post_modern(client, back.name, call, request.write(call.id), header_lines(back, request, kept))
