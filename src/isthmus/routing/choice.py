@@ -7,14 +7,17 @@ shell patterns (`*` for anything, `?`, `[…]`), and templates, which stand for 
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from fnmatch import translate
 from typing import Final
 
-from isthmus.routing.spelling import readings
+from isthmus.routing import patterns
+from isthmus.routing.spelling import head_of, pieces, readings
 
-_EXPRESSION: Final = re.compile(r"\{([+#./;?&]?)[^{}]*\}")
+_KINDS: Final = (
+    (re.compile(r"(\*|\?|\[!?+\]?+[^\]]*\])"), patterns.of_shell),
+    (re.compile(r"(\{[^{}]*\})"), patterns.of_template),
+)
 
 
 def _refuse_repeated(names: list[str], why: str) -> None:
@@ -88,57 +91,50 @@ def judge_of(part: Part, *, is_uri: bool = False) -> Callable[[str], bool]:
 
     Args:
         part: the choice.
-        is_uri: whether it is among URIs. One is denied if it is in any of its readings (`spelling.readings`), and has
-            to be allowed in all of them.
+        is_uri: whether it is among URIs. One is denied if it is in any of its readings (`spelling.readings`), with
+            scheme and host in either case, and has to be allowed in all of them, as it is spelled.
     """
-    if part.allow is None and not part.deny:
+    entries = (*part.deny, *(part.allow or ()))
+    if part.allow is None and not entries:
         return lambda own: True
     if not is_uri:
-        return _judge(part, 0)
-    judges = [_judge(part, at) for at in range(len(readings("")))]
-    return lambda own: all(is_shown(text) for is_shown, text in zip(judges, readings(own), strict=True))
+        return _judge(part, 0, is_uri=False)
+    if all(len(set(readings(entry))) == 1 for entry in entries):
+        judges = [_judge(part, 0, is_uri=True)] * len(readings(""))
+    else:
+        judges = [_judge(part, at, is_uri=True) for at in range(len(readings("")))]
+    return lambda own: all(is_shown(text) for is_shown, text in set(zip(judges, readings(own), strict=True)))
 
 
-def _judge(part: Part, at: int) -> Callable[[str], bool]:
+def _judge(part: Part, at: int, *, is_uri: bool) -> Callable[[str], bool]:
     """Whether a text that is a thing's reading of some number is shown."""
-    denied = _matcher(part.deny, at)
+    denied = _matcher(part.deny, at, has_head=is_uri)
     if part.allow is None:
         return lambda text: not denied(text)
-    allowed = _matcher(part.allow, at)
+    allowed = _matcher(part.allow, at, has_head=False)
     return lambda text: allowed(text) and not denied(text)
 
 
-def _matcher(entries: Iterable[str], at: int) -> Callable[[str], bool]:
-    """Whether a text is an entry's reading of some number, or meant by it."""
-    exact = frozenset(readings(entry)[at] for entry in entries)
-    forms = [form for entry in sorted(entries) for form in _forms(entry, at)]
-    if not forms:
-        return exact.__contains__
-    matched = re.compile("|".join(f"(?:{form})" for form in forms)).match
-    return lambda text: text in exact or matched(text) is not None
+def _matcher(entries: tuple[str, ...], at: int, *, has_head: bool) -> Callable[[str], bool]:
+    """Whether a text is an entry's reading of some number, or meant by it; with a head, whatever the head's case."""
+    length: Callable[[str], int] = head_of if has_head else lambda text: 0
+    exact = frozenset(_cased(text, length(text)) for text in (readings(entry)[at] for entry in entries))
+    is_meant = patterns.matcher(form for entry in entries for form in _forms(entry, at))
+
+    def is_entry(text: str) -> bool:
+        head = length(text)
+        return _cased(text, head) in exact or is_meant(text, head)
+
+    return is_entry
 
 
-def _forms(entry: str, at: int) -> list[str]:
-    """The regular expressions of an entry that means more than itself."""
-    is_pattern = any(mark in entry for mark in "*?[")
-    forms = [translate(readings(entry, is_pattern=True)[at])] if is_pattern else []
-    if _EXPRESSION.search(entry):
-        forms.append(_expansions(readings(entry)[at]))
-    return forms
+def _cased(text: str, head: int) -> str:
+    return text[:head].lower() + text[head:] if head else text
 
 
-def _expansions(template: str) -> str:
-    """What a template expands to, as a regular expression.
-
-    Expressions side by side are one: each way to divide a text among them would be tried.
-    """
-    parts: list[str] = []
-    at = 0
-    for found in _EXPRESSION.finditer(template):
-        wild, is_beside = ".*" if found[1] else "[^/?#]*", found.start() == at and len(parts) > 0
-        if is_beside:
-            parts[-1] = ".*" if ".*" in (wild, parts[-1]) else wild
-        else:
-            parts += [re.escape(template[at : found.start()]), wild]
-        at = found.end()
-    return "(?s:" + "".join(parts) + re.escape(template[at:]) + r")\Z"
+def _forms(entry: str, at: int) -> Iterator[list[str]]:
+    """The patterns that an entry is which means more than itself."""
+    for marks, meaning in _KINDS:
+        split = pieces(entry, marks, at)
+        if len(split) > 1:
+            yield [part for i, piece in enumerate(split) for part in ((meaning(piece),) if i % 2 else piece)]

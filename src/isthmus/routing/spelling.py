@@ -8,7 +8,7 @@ name of a folder to them. And parsers as browsers have them take `\\` for `/`, a
 space is around.
 
 So there is no one normal form, and what is left out must be left out in every reading. A URI that has nothing of
-these reads as it is spelled.
+these reads as it is spelled. Case is not part of a reading: who compares two says what becomes of it in their heads.
 """
 
 import re
@@ -18,39 +18,65 @@ from urllib.parse import unquote
 
 _AROUND: Final = "".join(map(chr, range(33)))
 _ODD: Final = str.maketrans("\\", "/", "\t\n\r")
-_PLAIN: Final = re.compile(r"[!-$&-@\[\]-~]*")
+_PLAIN: Final = re.compile(r"[!-$&-\[\]-~]*")
+_HEAD: Final = re.compile(r"[^:/?#]+:(?://[^/?#]*)?")
 _QUERY: Final = re.compile(r"[?#]")
 _PARTS: Final = re.compile(r"([^:/]+:)(//[^/]*|)(/.*|)(.*)", re.DOTALL)
 _ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
 _UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]")
-_MARK: Final = re.compile(r"%(?:2A|3F|5B)", re.IGNORECASE)
 
 
-def readings(uri: str, *, is_pattern: bool = False) -> tuple[str, str, str, str]:
+def head_of(uri: str) -> int:
+    """How many characters a URI's scheme and host have, which mean the same in either case; 0 if it has no scheme."""
+    found = _HEAD.match(uri)
+    return found.end() if found is not None else 0
+
+
+def readings(uri: str) -> tuple[str, str, str, str]:
     """A URI, or template, as it is spelled; in RFC 3986's normal form; fully decoded; and with its host as a folder.
 
-    Two spellings of one URI are the same in at least one reading. Compare those at the same place only.
+    Two spellings of one URI are the same in at least one reading, but for the case of their heads. Compare those at
+    the same place only.
 
     Args:
         uri: it, legal or not.
-        is_pattern: whether it is a shell pattern, in which a decoded `*`, `?` or `[` is to mean itself.
     """
     if "/." not in uri and _PLAIN.fullmatch(uri):
         return uri, uri, uri, uri
-    text = uri.translate(_ODD).strip(_AROUND)
-    decode = _decoded_pattern if is_pattern else _decoded
-    return uri, _read(text, _normal), _read(text, decode), _read(text, decode, is_folder=True)
+    text = _cleaned(uri)
+    return uri, _read(text, _normal), _read(text, _decoded), _read(text, _decoded, is_folder=True)
+
+
+def pieces(pattern: str, marks: re.Pattern[str], at: int) -> list[str]:
+    """A pattern's literal texts, read as URIs are at a place of `readings`, and its marks in between.
+
+    Dot segments in it stay: beside a mark nobody knows where they lead.
+
+    Args:
+        pattern: it.
+        marks: what its marks look like, with one group around it.
+        at: the place.
+    """
+    if at == 0:
+        return marks.split(pattern)
+    split = marks.split(_cleaned(pattern))
+    split[::2] = map(_normal if at == 1 else _decoded, split[::2])
+    return split
+
+
+def _cleaned(uri: str) -> str:
+    return uri.translate(_ODD).strip(_AROUND)
 
 
 def _read(uri: str, decode: Callable[[str], str], *, is_folder: bool = False) -> str:
-    """A URI with scheme and host in lower case, its octets decoded and then its dot segments followed."""
+    """A URI with its octets decoded and then its dot segments followed."""
     query = _QUERY.search(uri)
     at = query.start() if query is not None else len(uri)
     before, rest = decode(uri[:at]), decode(uri[at:])
     found = _PARTS.match(before)
     if found is None:
         return before + rest
-    scheme, host, path, opaque = found[1].lower(), found[2].lower(), found[3], found[4]
+    scheme, host, path, opaque = found.groups()
     if is_folder and len(host) > len("//"):
         return f"{scheme}/{_followed(host[1:] + path)}{rest}"
     return f"{scheme}{host}{_followed(path)}{opaque}{rest}"
@@ -84,7 +110,3 @@ def _unreserved(escape: str) -> str:
 
 def _decoded(text: str) -> str:
     return unquote(text, errors="surrogateescape").replace("\\", "/")
-
-
-def _decoded_pattern(text: str) -> str:
-    return _decoded(_MARK.sub(lambda found: f"[{unquote(found[0])}]", text))
