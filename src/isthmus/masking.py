@@ -95,8 +95,8 @@ def _masked(match: re.Match[bytes]) -> bytes:
     if colon is None or value is None:
         return _mask_json(name) + match.group()[len(name) :]
     if not is_secret(_text(name) or name.decode("utf-8", "replace")):
-        return name + colon + _mask_json(value)
-    return name + colon + b'"' + MASK.encode() + b'"'
+        return _mask_json(name) + colon + _mask_json(value)
+    return _mask_json(name) + colon + b'"' + MASK.encode() + b'"'
 
 
 def _text(value: bytes) -> str | None:

@@ -4,7 +4,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from isthmus.routing.choice import Part, judge_of
-from isthmus.routing.spelling import readings
+from isthmus.routing.spelling import is_twisted, readings
 
 _SEGMENTS = st.lists(st.text("aB7-._~é", min_size=1, max_size=4), min_size=1, max_size=4)
 _PIECES = st.lists(
@@ -40,13 +40,17 @@ def test_no_spelling_of_a_denied_uri_is_shown_nor_one_of_what_is_not_allowed(
     for entry in (uri, "db://host/*", "d?://*", "db://host/{+path}", "db://{host}/" + "/".join(segments)):
         assert not judge_of(Part(deny=(entry,)), is_uri=True)(other), entry
     assert judge_of(Part(deny=("db://host/x", "db://h/*")), is_uri=True)(other)
+    scheme, rest = other[: len("db://")], other[len("db://") :].replace("/", data.draw(st.sampled_from(["/", "//"])))
+    opened = data.draw(st.sampled_from([scheme + rest, f"{scheme}{rest}/", f"{scheme}:@{rest}"]))
+    assert not judge_of(Part(deny=(uri,)), is_uri=True)(opened)
+    assert not judge_of(Part(allow=(uri,)), is_uri=True)(f"{uri}//../../x")
 
 
 @settings(max_examples=400, deadline=None)
 @given(text=st.text(max_size=20), pieces=_PIECES, data=st.data())
 def test_what_an_entry_names_is_shown_however_it_is_spelled(text: str, pieces: list[str], data: st.DataObject) -> None:
     for uri in (text, f"db://H/{text}", f"db://{text}"):
-        assert judge_of(Part(allow=(uri,)), is_uri=True)(uri)
+        assert judge_of(Part(allow=(uri,)), is_uri=True)(uri) is not is_twisted(uri)
         assert not judge_of(Part(deny=(uri,)), is_uri=True)(uri)
     uri = "db://H/" + "".join(pieces)
     assume("/." not in uri)
@@ -58,7 +62,8 @@ def test_what_an_entry_names_is_shown_however_it_is_spelled(text: str, pieces: l
 @settings(max_examples=400, deadline=None)
 @given(uri=_PLAIN, entries=st.lists(_PLAIN, min_size=1, max_size=3))
 def test_plain_uris_are_judged_as_they_are_spelled(uri: str, entries: list[str]) -> None:
-    assert readings(uri) == (uri,) * 4
+    assert readings(uri)[:4] == (uri,) * 4
+    assume(all(readings(each)[4] == each for each in (uri, *entries)))
     for part in (Part(allow=tuple(entries)), Part(deny=tuple(entries))):
         assert judge_of(part, is_uri=True)(uri) == judge_of(part)(uri)
 
@@ -67,5 +72,6 @@ def test_plain_uris_are_judged_as_they_are_spelled(uri: str, entries: list[str])
 @given(text=st.text(alphabet=st.characters(), max_size=30))
 def test_nothing_makes_a_reading_raise(text: str) -> None:
     for uri in (text, f"{text}://%{text}/../%2e", f"a:{text}"):
-        assert len(readings(uri)) == 4
-        assert judge_of(Part(allow=(uri, uri + "*", "{x}" + uri)), is_uri=True)(uri)
+        assert len(readings(uri)) == 5
+        assert judge_of(Part(allow=(uri, uri + "*", "{x}" + uri)), is_uri=True)(uri) is not is_twisted(uri)
+        assert not judge_of(Part(deny=(uri,)), is_uri=True)(uri)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from isthmus.routing import patterns
-from isthmus.routing.spelling import head_of, pieces, readings
+from isthmus.routing.spelling import head_of, is_twisted, pieces, readings
 
 _KINDS: Final = (
     (re.compile(r"(\*|\?|\[!?+\]?+[^\]]*\])"), patterns.of_shell),
@@ -92,30 +92,41 @@ def judge_of(part: Part, *, is_uri: bool = False) -> Callable[[str], bool]:
     Args:
         part: the choice.
         is_uri: whether it is among URIs. One is denied if it is in any of its readings (`spelling.readings`), with
-            scheme and host in either case, and has to be allowed in all of them, as it is spelled.
+            scheme and host in either case, and has to be allowed in all of them but the last, as it is spelled.
     """
-    entries = (*part.deny, *(part.allow or ()))
-    if part.allow is None and not entries:
+    if part.allow is None and not part.deny:
         return lambda own: True
-    if not is_uri:
-        return _judge(part, 0, is_uri=False)
+    if is_uri:
+        return _judge_of_uris(part)
+    denied, allowed = _matcher(part.deny, 0), _matcher(part.allow or (), 0)
+    return lambda own: (part.allow is None or allowed(own)) and not denied(own)
+
+
+def _judge_of_uris(part: Part) -> Callable[[str], bool]:
+    denied = _matchers(part.deny, has_head=True)
+    allowed = _matchers(part.allow, has_head=False)[:-1] if part.allow is not None else []
+
+    def is_shown(uri: str) -> bool:
+        texts = readings(uri)
+        if any(is_denied(text) for is_denied, text in set(zip(denied, texts, strict=True))):
+            return False
+        if not allowed:
+            return True
+        said = set(zip(allowed, texts[:-1], strict=True))
+        return not is_twisted(uri) and all(is_allowed(text) for is_allowed, text in said)
+
+    return is_shown
+
+
+def _matchers(entries: tuple[str, ...], *, has_head: bool) -> list[Callable[[str], bool]]:
+    """For each reading whether it is one of the entries, or meant by it; the same where all are read alike."""
+    places = range(len(readings("")))
     if all(len(set(readings(entry))) == 1 for entry in entries):
-        judges = [_judge(part, 0, is_uri=True)] * len(readings(""))
-    else:
-        judges = [_judge(part, at, is_uri=True) for at in range(len(readings("")))]
-    return lambda own: all(is_shown(text) for is_shown, text in set(zip(judges, readings(own), strict=True)))
+        return [_matcher(entries, 0, has_head=has_head)] * len(places)
+    return [_matcher(entries, at, has_head=has_head) for at in places]
 
 
-def _judge(part: Part, at: int, *, is_uri: bool) -> Callable[[str], bool]:
-    """Whether a text that is a thing's reading of some number is shown."""
-    denied = _matcher(part.deny, at, has_head=is_uri)
-    if part.allow is None:
-        return lambda text: not denied(text)
-    allowed = _matcher(part.allow, at, has_head=False)
-    return lambda text: allowed(text) and not denied(text)
-
-
-def _matcher(entries: tuple[str, ...], at: int, *, has_head: bool) -> Callable[[str], bool]:
+def _matcher(entries: tuple[str, ...], at: int, *, has_head: bool = False) -> Callable[[str], bool]:
     """Whether a text is an entry's reading of some number, or meant by it; with a head, whatever the head's case."""
     length: Callable[[str], int] = head_of if has_head else lambda text: 0
     exact = frozenset(_cased(text, length(text)) for text in (readings(entry)[at] for entry in entries))

@@ -11,20 +11,22 @@ Gonnet's Shift-And.)
 import re
 from collections.abc import Callable, Iterable
 from fnmatch import translate
+from functools import lru_cache
 from typing import Final
 
-# A pattern is a sequence of characters that mean themselves and of these: the gaps, and regular expressions for one
-# character, which are longer than it.
+# A pattern is a sequence of characters that mean themselves and of these: the gaps, any one character, and regular
+# expressions for one character, which are longer than it.
 ANYTHING: Final = ".*"
 SEGMENT: Final = "[^/?#]*"
+ONE: Final = "(.)"
 
 _NO_SEGMENT: Final = frozenset("/?#")
-_ASCII: Final = tuple(map(chr, range(128)))
+_CHARACTERS_KEPT: Final = 1024
 
 
 def of_shell(mark: str) -> str:
     """What a shell pattern's `*`, `?` or `[…]` is in a pattern."""
-    return ANYTHING if mark == "*" else translate(mark)
+    return ANYTHING if mark == "*" else ONE if mark == "?" else translate(mark)
 
 
 def of_template(expression: str) -> str:
@@ -37,9 +39,9 @@ def matcher(patterns: Iterable[Iterable[str]]) -> Callable[[str, int], bool]:
 
     The head is how many of its first characters may as well be in the other case.
     """
-    starts = ends = anything = segment = 0
+    starts = ends = anything = segment = one = 0
     own: dict[str, int] = {}
-    others: list[tuple[Callable[[str], object], int]] = []
+    sets: dict[str, int] = {}
     place = 1
     for pattern in patterns:
         starts |= place
@@ -49,27 +51,32 @@ def matcher(patterns: Iterable[Iterable[str]]) -> Callable[[str, int], bool]:
             elif part == SEGMENT:
                 segment |= place
             else:
-                if len(part) == 1:
-                    own[part] = own.get(part, 0) | place
+                if part == ONE:
+                    one |= place
                 else:
-                    others.append((re.compile(part).match, place))
+                    known = own if len(part) == 1 else sets
+                    known[part] = known.get(part, 0) | place
                 place <<= 1
         ends |= place
         place <<= 1
     segment |= anything
     settled = ends & anything
 
-    def moved_by(character: str) -> int:
-        return own.get(character, 0) | sum(bit for takes, bit in others if takes(character))
+    compiled = [(re.compile(each), re.compile(each, re.IGNORECASE), places) for each, places in sets.items()]
 
-    moves = {character: moved_by(character) for character in (*own, *_ASCII)}
+    @lru_cache(_CHARACTERS_KEPT)
+    def moved_by(character: str) -> int:
+        return one | own.get(character, 0) | sum(places for takes, _, places in compiled if takes.match(character))
+
+    @lru_cache(_CHARACTERS_KEPT)
+    def moved_in_head(character: str) -> int:
+        moved = one | own.get(character, 0) | own.get(character.swapcase(), 0)
+        return moved | sum(places for _, takes, places in compiled if takes.match(character))
 
     def is_meant(text: str, head: int) -> bool:
         state = starts
         for at, character in enumerate(text):
-            moved = moves[character] if character in moves else moved_by(character)
-            if at < head:
-                moved |= moved_by(character.swapcase())
+            moved = moved_in_head(character) if at < head else moved_by(character)
             state = (state & moved) << 1 | state & (anything if character in _NO_SEGMENT else segment)
             if not state or state & settled:
                 break

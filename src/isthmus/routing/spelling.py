@@ -4,8 +4,8 @@ RFC 3986 section 6.2.2 says which URIs are the same without knowing anything of 
 either case (6.2.2.1), with octets that stand for unreserved characters percent-encoded or not (6.2.2.2), and with dot
 segments or with what they lead to (6.2.2.3). Servers read more into them. Those that take a URI's parts as arguments
 decode every octet. Those that make a path of them go up from the host too: in `docs://public/../hidden` that is the
-name of a folder to them. And parsers as browsers have them take `\\` for `/`, and drop tabs, line ends and what white
-space is around.
+name of a folder to them, and neither an empty segment nor a query is anything special. And parsers as browsers have
+them take `\\` for `/`, and drop tabs, line ends, what white space is around, and empty users and ports.
 
 So there is no one normal form, and what is left out must be left out in every reading. A URI that has nothing of
 these reads as it is spelled. Case is not part of a reading: who compares two says what becomes of it in their heads.
@@ -24,6 +24,16 @@ _QUERY: Final = re.compile(r"[?#]")
 _PARTS: Final = re.compile(r"([^:/]+:)(//[^/]*|)(/.*|)(.*)", re.DOTALL)
 _ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
 _UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]")
+_OPENED: Final = re.compile(r"([^:/?#]+:)(/{0,3}+)(/*)(.*)", re.DOTALL)
+_PORTS: Final = {"http:": "80", "ws:": "80", "https:": "443", "wss:": "443", "ftp:": "21"}
+"""Schemes that browsers divide whatever slashes there are, and their ports (WHATWG URL, *special schemes*)."""
+_UNUSUAL: Final = re.compile(
+    r"(?i:https?|wss?|ftp):|(?i:file):(?!///(?!/))|[^:/?#]+:(?:/{4}|/{0,3}+.*//|//[^/]*[@:])|.*[^:/]/\Z"
+)
+"""What is opened otherwise than it is spelled, though it has neither dots nor escapes."""
+_END_OF_HOST: Final = re.compile(r"[/?#]")
+_UP: Final = re.compile(r"(?:^|/)\.\.(?:[/?#]|\Z)")
+_EMPTY: Final = re.compile(r"(?<!:)//+")
 
 
 def head_of(uri: str) -> int:
@@ -32,19 +42,32 @@ def head_of(uri: str) -> int:
     return found.end() if found is not None else 0
 
 
-def readings(uri: str) -> tuple[str, str, str, str]:
-    """A URI, or template, as it is spelled; in RFC 3986's normal form; fully decoded; and with its host as a folder.
+def readings(uri: str) -> tuple[str, str, str, str, str]:
+    """A URI, or template, as it is spelled; in RFC 3986's normal form; decoded; with its host as a folder; opened.
 
     Two spellings of one URI are the same in at least one reading, but for the case of their heads. Compare those at
-    the same place only.
+    the same place only. As it is opened, by what makes a path of it or a browser's URL, one URI may be like others that
+    are not the same to most: that place is for what is left out alone.
 
     Args:
         uri: it, legal or not.
     """
-    if "/." not in uri and _PLAIN.fullmatch(uri):
-        return uri, uri, uri, uri
+    if "/." not in uri and _PLAIN.fullmatch(uri) and not _UNUSUAL.match(uri):
+        return uri, uri, uri, uri, uri
     text = _cleaned(uri)
-    return uri, _read(text, _normal), _read(text, _decoded), _read(text, _decoded, is_folder=True)
+    decoded = _read(text, _decoded)
+    return uri, _read(text, _normal), decoded, _read(text, _decoded, is_folder=True), _opened(_decoded(text))
+
+
+def is_twisted(uri: str) -> bool:
+    """Whether it is unclear where the `..` of a URI lead: there are empty segments too, or they are in its query."""
+    text = _decoded(_cleaned(uri))
+    found = _OPENED.match(text)
+    path = found[3] + found[4] if found is not None else text
+    query = _QUERY.search(path)
+    return _UP.search(path) is not None and (
+        path.startswith("/") or "//" in path or (query is not None and _UP.search(path, query.end()) is not None)
+    )
 
 
 def pieces(pattern: str, marks: re.Pattern[str], at: int) -> list[str]:
@@ -61,6 +84,11 @@ def pieces(pattern: str, marks: re.Pattern[str], at: int) -> list[str]:
         return marks.split(pattern)
     split = marks.split(_cleaned(pattern))
     split[::2] = map(_normal if at == 1 else _decoded, split[::2])
+    if at == len(readings("")) - 1:
+        found = _OPENED.match(split[0])
+        head, split[0] = (found[1] + found[2], found[4]) if found is not None else ("", split[0])
+        split[::2] = (_EMPTY.sub("/", piece) for piece in split[::2])
+        split[0] = head + split[0]
     return split
 
 
@@ -80,6 +108,36 @@ def _read(uri: str, decode: Callable[[str], str], *, is_folder: bool = False) ->
     if is_folder and len(host) > len("//"):
         return f"{scheme}/{_followed(host[1:] + path)}{rest}"
     return f"{scheme}{host}{_followed(path)}{opaque}{rest}"
+
+
+def _opened(uri: str) -> str:
+    """A decoded URI as a file system or a browser takes it: what is after the scheme and its slashes is one path."""
+    found = _OPENED.match(uri)
+    if found is None:
+        return uri
+    scheme, slashes, _, rest = found.groups()
+    kind = scheme.lower()
+    if kind == "file:":
+        host, _, path = rest.partition("/")
+        slashes, rest = ("//", rest) if slashes == "//" and host.lower() != "localhost" else ("///", rest)
+        rest = path if host.lower() == "localhost" and found[2] == "//" else rest
+    elif kind in _PORTS:
+        slashes = "//"
+    elif not slashes:
+        return uri
+    if slashes == "//":
+        end = _END_OF_HOST.search(rest)
+        host, path = (rest[: end.start()], rest[end.start() :]) if end is not None else (rest, "")
+        user, _, named = host.rpartition("@")
+        host = named if not user.strip(":") else host
+        rest = host.removesuffix(":").removesuffix(f":{_PORTS[kind]}" if kind in _PORTS else ":") + path
+    kept: list[str] = []
+    for segment in rest.split("/"):
+        if segment == "..":
+            del kept[-1:]
+        elif segment not in ("", "."):
+            kept.append(segment)
+    return scheme + slashes + "/".join(kept)
 
 
 def _followed(path: str) -> str:
