@@ -184,8 +184,8 @@ async def _busy(stage: Stage) -> None:
     """`stop` ends a channel on which much is said, and nothing is heard after it."""
     near = await stage.near()
     near.call(1, token="t")
-    near.call(2)
-    (far, request), _ = await stage.asked(), await stage.asked()
+    near.call(2, token="u")
+    (far, request), _ = await stage.asked(), await stage.asked()  # whichever came first
 
     async def flood() -> None:
         with suppress(Exception):  # the far end may say that nobody is there any more
