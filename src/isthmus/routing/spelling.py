@@ -12,7 +12,7 @@ these reads as it is spelled. Case is not part of a reading: who compares two sa
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 from urllib.parse import unquote
 
@@ -131,13 +131,7 @@ def _opened(uri: str) -> str:
         user, _, named = host.rpartition("@")
         host = named if not user.strip(":") else host
         rest = host.removesuffix(":").removesuffix(f":{_PORTS[kind]}" if kind in _PORTS else ":") + path
-    kept: list[str] = []
-    for segment in rest.split("/"):
-        if segment == "..":
-            del kept[-1:]
-        elif segment not in ("", "."):
-            kept.append(segment)
-    return scheme + slashes + "/".join(kept)
+    return scheme + slashes + "/".join(_walked(filter(None, rest.split("/"))))
 
 
 def _followed(path: str) -> str:
@@ -145,15 +139,19 @@ def _followed(path: str) -> str:
     if "/." not in path:
         return path
     segments = path[1:].split("/")
+    end = [""] if segments[-1] in (".", "..") else []
+    return "/" + "/".join(_walked(segments) + end)
+
+
+def _walked(segments: Iterable[str]) -> list[str]:
+    """Where segments lead: without dots, and without what two dots take back."""
     kept: list[str] = []
     for segment in segments:
         if segment == "..":
             del kept[-1:]
         elif segment != ".":
             kept.append(segment)
-    if segments[-1] in (".", ".."):
-        kept.append("")
-    return "/" + "/".join(kept)
+    return kept
 
 
 def _normal(text: str) -> str:
