@@ -4,6 +4,7 @@
 
 from contextlib import asynccontextmanager
 
+import anyio
 from mcp import ClientSession, McpError, StdioServerParameters, types
 from mcp.client.sse import sse_client
 from mcp.client.stdio import stdio_client
@@ -95,8 +96,11 @@ async def streams(target: Json):  # noqa: ANN201
             yield read, write
     else:
         server = StdioServerParameters(command=target["command"][0], args=target["command"][1:])
-        async with stdio_client(server) as (read, write):
-            yield read, write
+        try:
+            async with stdio_client(server) as (read, write):
+                yield read, write
+        except* anyio.BrokenResourceError:  # this SDK ends so where the server says something while the client leaves
+            pass
 
 
 async def converse(target: Json, mode: str, steps: list[Json]) -> list[Json]:
