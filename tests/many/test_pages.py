@@ -8,10 +8,16 @@ import pytest
 
 from isthmus import limits
 from isthmus.many.gateway import Many
+from isthmus.many.listing import _Place
+from isthmus.routing.choice import Choice, Part
 from tests.engine.clients import LegacyClient, ModernClient, run
 from tests.many.servers import LISTS, OWN_TOOLS, client_of, heard, many, prefixed, said, shown, spec
 
 ERAS = ["legacy", "modern"]
+CHANGED = {
+    "code": -32602,
+    "message": "The list has changed since this cursor was given. List again without one.",
+}
 DISCOVER = "server/discover"
 WHOLE = prefixed(OWN_TOOLS, "a", "b")
 
@@ -180,7 +186,7 @@ def test_a_cursor_that_is_none_of_ours_is_refused(client: str, tmp_path: Path, m
             cursor = await cursor_of(made, one)
             assert not {"a_link", "link", "tools"} & set(cursor.split("/")) and "link" not in cursor
             changed = cursor[:-2] + ("A" if cursor[-2] != "A" else "B") + cursor[-1]
-            others = other.pages._close("tools", "a", "a_link")
+            others = other.pages._close(_Place("tools", "a", "a_link", {}))
             for forged in (changed, cursor[:-4], others, "2", "", "\u2028", 42, {"at": 2}, ["x"]):
                 error = await one.request(2, "tools/list", cursor=forged).error()
                 assert error["code"] == -32602, (forged, error)
@@ -208,14 +214,66 @@ def test_a_cursor_outlives_a_reload_that_keeps_its_place(
             made.reload([a, b, c])
             rest = await one.request(2, "tools/list", cursor=cursor).result()
             assert shown(rest) == [*prefixed(OWN_TOOLS[2:], "b"), *prefixed(OWN_TOOLS[:4], "c")]
-            made.reload([c, b])
-            rest = await one.request(3, "tools/list", cursor=cursor).result()
-            assert shown(rest) == prefixed(OWN_TOOLS[2:], "b")
+            made.reload([b, c, a])
+            assert await one.request(3, "tools/list", cursor=cursor).error() == CHANGED  # a's would come twice
+            made.reload([b, c])
+            assert shown(await one.request(4, "tools/list", cursor=cursor).result()) == shown(rest)
             made.reload([c, a])
-            error = await one.request(4, "tools/list", cursor=cursor).error()
-            assert error == {
-                "code": -32602,
-                "message": "The list has changed since this cursor was given. List again without one.",
-            }
+            assert await one.request(5, "tools/list", cursor=cursor).error() == CHANGED  # it was in b
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+@pytest.mark.parametrize("order", ["cab", "bac", "bca", "cb", "acb"])
+def test_a_cursor_says_so_where_a_reload_moved_servers_across_its_place(
+    client: str, order: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "PAGE_ITEMS", 8)
+
+    async def scenario() -> None:
+        specs = {each: spec("modern", each, tmp_path / "log") for each in "abc"}
+        async with many(*specs.values()) as made:
+            one = await client_of(made, client)
+            cursor = await cursor_of(made, one)  # after b_link
+            made.reload([specs[each] for each in order])
+            assert await one.request(2, "tools/list", cursor=cursor).error() == CHANGED
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+def test_a_cursor_outlives_a_reload_that_moves_servers_before_its_place(
+    client: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "PAGE_ITEMS", 14)
+
+    async def scenario() -> None:
+        a, b, c, d = [spec("modern", each, tmp_path / "log") for each in "abcd"]
+        async with many(a, b, c) as made:
+            one = await client_of(made, client)
+            cursor = await cursor_of(made, one)  # after c_link
+            made.reload([b, a, c, d])
+            rest = await one.request(2, "tools/list", cursor=cursor).result()
+            assert shown(rest) == [*prefixed(OWN_TOOLS[2:], "c"), *prefixed(OWN_TOOLS, "d")]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+def test_a_cursor_says_so_where_more_is_shown_before_its_place(
+    client: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "PAGE_ITEMS", 8)
+
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        less = spec("modern", "a", log, choice=Choice(tools=Part(deny=("ask",))))
+        b = spec("modern", "b", log)
+        async with many(less, b) as made:
+            one = await client_of(made, client)
+            cursor = await cursor_of(made, one)
+            made.reload([spec("modern", "a", log), b])
+            assert await one.request(2, "tools/list", cursor=cursor).error() == CHANGED
 
     run(scenario)

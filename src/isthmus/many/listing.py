@@ -1,13 +1,15 @@
 """Pages of a list of many backs, and the cursors between them.
 
-A cursor says after which item of which member the next page begins, so that it outlives a reload that leaves these in
-place. It is sealed: what it says is nobody's business, and nobody can make one.
+A cursor says after which item of which member the next page begins, and what was listed up to there. So it outlives a
+reload after which nothing would be left out that its client has not seen, and nothing would come twice; after any other
+it says that the list changed. It is sealed: what it says is nobody's business, and nobody can make one.
 """
 
 import secrets
+import zlib
 from collections.abc import Iterator
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Raw
 
@@ -18,6 +20,15 @@ from isthmus.protocol.names import MISSING_KEY, SERVER_INFO_KEY
 from isthmus.protocol.parking import NONCE_BYTES, Seal
 from isthmus.wire.codec import decode, encode, string
 from isthmus.wire.envelope import INVALID_PARAMS
+
+
+class _Place(NamedTuple):
+    """Where a page ends: the item and the member whose it is, and what of each member was listed up to there."""
+
+    kind: str
+    name: str
+    shown: str
+    given: dict[str, int]
 
 
 class Pages:
@@ -72,21 +83,20 @@ class Pages:
         size, last = 0, ("", "")
         for name, shown, text in _after(whole, self._open(cursor) if cursor is not None else None):
             if texts and (len(texts) >= limits.PAGE_ITEMS or size + len(text) > limits.PAGE_BYTES):
-                return b",".join(texts), self._close(whole.kind, *last)
+                return b",".join(texts), self._close(_Place(whole.kind, *last, _given(whole, *last) or {}))
             texts.append(text)
             size += len(text) + 1
             last = name, shown
         return b",".join(texts), None
 
-    def _open(self, cursor: str) -> tuple[str, str, str]:
+    def _open(self, cursor: str) -> _Place:
         said = self._sealed().unlock(cursor)
         if said is None:
             raise FrontFault("This cursor is none of this server's. List again without one.", code=INVALID_PARAMS)
-        kind, name, shown = decode(said)
-        return kind, name, shown
+        return _Place(*decode(said))
 
-    def _close(self, kind: str, name: str, shown: str) -> str:
-        return self._sealed().lock(encode((kind, name, shown)), secrets.token_bytes(NONCE_BYTES))
+    def _close(self, place: _Place) -> str:
+        return self._sealed().lock(encode(place), secrets.token_bytes(NONCE_BYTES))
 
     def _sealed(self) -> Seal:
         if self._seal is None:
@@ -110,28 +120,43 @@ def _is_one_page(whole: Whole) -> bool:
     return count <= limits.PAGE_ITEMS and whole.size - (ITEM_COST - 1) * count <= limits.PAGE_BYTES
 
 
-def _after(whole: Whole, place: tuple[str, str, str] | None) -> Iterator[tuple[str, str, bytes]]:
+def _after(whole: Whole, place: _Place | None) -> Iterator[tuple[str, str, bytes]]:
     """The items from a place on: the member's name, the item's, its text.
 
     Raises:
-        FrontFault: the place is not there any more.
+        FrontFault: the place is not there any more, or others are before it or behind it than its client was told.
     """
     shelves: list[tuple[str, Shelf]] = whole.shelves
-    if place is None:
-        for name, shelf in shelves:
-            for item in shelf.items:
-                yield name, item.shown, item.text
-        return
-    kind, wanted, last = place
-    at = next((at for at, (name, _) in enumerate(shelves) if name == wanted), None)
-    items = shelves[at][1].items if at is not None else []
-    found = next((number for number, item in enumerate(items) if item.shown == last), None)
-    if kind != whole.kind or at is None or found is None:
-        raise FrontFault(
-            "The list has changed since this cursor was given. List again without one.", code=INVALID_PARAMS
-        )
-    for item in items[found + 1 :]:
-        yield wanted, item.shown, item.text
-    for name, shelf in shelves[at + 1 :]:
+    if place is not None:
+        given = _given(whole, place.name, place.shown) if place.kind == whole.kind else None
+        at = next((at for at, (name, _) in enumerate(shelves) if name == place.name), 0)
+        behind = {name for name, _ in shelves[at + 1 :]}
+        if given is None or not given.items() <= place.given.items() or not behind.isdisjoint(place.given):
+            raise FrontFault(
+                "The list has changed since this cursor was given. List again without one.", code=INVALID_PARAMS
+            )
+        name, shelf = shelves[at]
+        items = iter(shelf.items)
+        next(item for item in items if item.shown == place.shown)
+        for item in items:
+            yield name, item.shown, item.text
+        shelves = shelves[at + 1 :]
+    for name, shelf in shelves:
         for item in shelf.items:
             yield name, item.shown, item.text
+
+
+def _given(whole: Whole, name: str, shown: str) -> dict[str, int] | None:
+    """What each member that has anything lists up to an item, as a checksum; None where the item is not there."""
+    given: dict[str, int] = {}
+    for each, shelf in whole.shelves:
+        names = [item.shown for item in shelf.items]
+        if each == name:
+            if shown not in names:
+                return None
+            names = names[: names.index(shown) + 1]
+        if names:
+            given[each] = zlib.crc32("\0".join(names).encode(errors="surrogatepass"))
+        if each == name:
+            return given
+    return None
