@@ -14,7 +14,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
 from datetime import timedelta
 
-import anyio
 from mcp import ClientSession, McpError, StdioServerParameters, types
 from mcp.client.sse import sse_client
 from mcp.client.stdio import stdio_client
@@ -126,11 +125,8 @@ def callbacks(heard: Heard, variant: Variant) -> Json:
 @asynccontextmanager
 async def streams(target: str | list[str]):  # noqa: ANN201
     if isinstance(target, list):
-        try:
-            async with stdio_client(StdioServerParameters(command=target[0], args=target[1:])) as (read, write):
-                yield read, write
-        except* anyio.BrokenResourceError:  # this SDK ends so where the server says something while the client leaves
-            pass
+        async with stdio_client(StdioServerParameters(command=target[0], args=target[1:])) as (read, write):
+            yield read, write
     elif target.endswith("/sse"):
         async with sse_client(target) as (read, write):
             yield read, write

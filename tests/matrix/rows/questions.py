@@ -363,6 +363,16 @@ async def parked(peer: Peer, params: Json) -> tuple[Json, Json]:
     return answers, params | {"requestState": first["requestState"]}
 
 
+async def answered(peer: Peer, params: Json, answers: Json) -> Json:
+    """Call again with the answers; where a server asks one after the other, as often as more is asked."""
+    result = await again(peer, params, answers)
+    for _ in ASKS["arguments"]["rounds"][0]:
+        if "inputRequests" in result:
+            more = {key: usual(each["method"], each["params"]) for key, each in result["inputRequests"].items()}
+            result = await again(peer, params | {"requestState": result["requestState"]}, more)
+    return result
+
+
 async def again(peer: Peer, params: Json, answers: Json) -> Json:
     return await outcome(peer.request("tools/call", params | {"inputResponses": answers}, is_driven=False))
 
@@ -370,9 +380,9 @@ async def again(peer: Peer, params: Json, answers: Json) -> Json:
 @row("state", "a retry with some of the answers, then the rest", MRTR, never=NEVER)
 async def partial(peer: Peer) -> Any:
     answers, retry = await parked(peer, ASKS)
-    (first, said), (second, _) = answers.items()
+    first, said = next(iter(answers.items()))
     result = await again(peer, retry, {first: said})
-    assert list(result["inputRequests"]) == [second] or len(result["inputRequests"]) == 1
+    assert len(result["inputRequests"]) == 1
     answers, retry = (
         {key: {"action": "decline"} for key in result["inputRequests"]},
         retry | {"requestState": result["requestState"]},
@@ -386,7 +396,7 @@ async def partial(peer: Peer) -> Any:
 @row("state", "answers to what nobody asked are ignored", MRTR, never=NEVER)
 async def unknown_keys(peer: Peer) -> Any:
     answers, retry = await parked(peer, ASKS)
-    result = await again(peer, retry, answers | {"who": {"action": "accept", "content": {}}})
+    result = await answered(peer, retry, answers | {"who": {"action": "accept", "content": {}}})
     assert result["structuredContent"]["rounds"][0].keys() == {"a", "b"}
     return True
 
@@ -402,7 +412,7 @@ def _refused(shows: str, spoil: Any) -> None:
     async def refused(peer: Peer) -> Any:
         answers, retry = await parked(peer, ASKS)
         assert (await again(peer, *spoil(retry, answers)))["error"] == -32602
-        result = await again(peer, retry, answers)
+        result = await answered(peer, retry, answers)
         assert result["structuredContent"]["rounds"][0].keys() == {"a", "b"}
         return True
 
@@ -422,5 +432,5 @@ _refused("an answer that is none", lambda retry, answers: (retry, dict.fromkeys(
 @row("state", "a state that was used before is refused", MRTR, never=NEVER)
 async def replayed(peer: Peer) -> Any:
     answers, retry = await parked(peer, ASKS)
-    assert "structuredContent" in await again(peer, retry, answers)
+    assert "structuredContent" in await answered(peer, retry, answers)
     return (await again(peer, retry, answers))["error"] == -32602

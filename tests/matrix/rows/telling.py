@@ -203,8 +203,8 @@ async def roots_changed(peer: Peer) -> Any:
 
 @contextmanager
 def noted() -> Iterator[Path]:
-    """A file in which the server notes that it learned of the cancellation."""
-    with tempfile.TemporaryDirectory() as place:
+    """A file in which the server notes that it learned of the cancellation, maybe when nobody looks any more."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
         yield Path(place) / "note"
 
 
