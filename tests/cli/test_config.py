@@ -10,9 +10,13 @@ from typing import Any
 import pytest
 
 from isthmus.cli import config
+from isthmus.cli.servers import read_plan
 from isthmus.config.schema import schema
 from isthmus.config.variables import Input
+from isthmus.engine.member import Spec
+from isthmus.errors import ConfigError
 from isthmus.masking import MASK
+from isthmus.transports.launch import Launch
 from tests.cli.test_command import BACK, ISTHMUS
 
 SECRETS = [f"sekret{number}" for number in range(12)]
@@ -177,6 +181,32 @@ def test_hidden_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("getpass.getpass", leave)
     assert config._ask(Input(id="key", is_hidden=True)) is None
+
+
+def test_nobody_is_asked_while_clients_are_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def ask(wanted: Input) -> str:
+        asked.append(wanted.id)
+        return f"/{wanted.id}"
+
+    def put(*ids: str, **more: str) -> None:
+        inputs = [{"id": each, **more} for each in ids]
+        servers = {each: {"command": f"${{input:{each}}}"} for each in ids}
+        write(tmp_path / "mcp.json", {"mcpServers": servers, "inputs": inputs})
+
+    def commands(specs: tuple[Spec, ...]) -> list[str]:
+        return [each.target.argv[0] for each in specs if isinstance(each.target, Launch)]
+
+    monkeypatch.setattr(config, "asker", lambda: ask)
+    put("a", "b")
+    plan, _ = read_plan(str(tmp_path / "mcp.json"), name=None, watches=False)
+    assert plan.again is not None and commands(plan.again()) == ["/a", "/b"] and asked == ["a", "b"]
+    put("a", "c")
+    with pytest.raises(ConfigError, match=r"'c' has no value, and nobody can be asked now\. .* variable INPUT_C"):
+        plan.again()
+    put("a", "c", default="x")
+    assert commands(plan.again()) == ["/a", "x"] and asked == ["a", "b"]
 
 
 def test_nobody_is_asked_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,10 +43,10 @@ def read_plan(path: str, *, name: str | None, watches: bool) -> "tuple[Plan, Set
     from isthmus.config.load import load
     from isthmus.many.plan import Plan, stamp
 
-    ask = _once(asker())
+    known: dict[str, str | None] = {}
     files: dict[str, Stamp] = {path: None}
 
-    def read() -> "Config":
+    def read(ask: "Ask | None") -> "Config":
         nonlocal files
         files = {each: stamp(each) for each in files}  # before it is read: what comes later is a change
         config = load(path, ask=ask)
@@ -56,9 +56,13 @@ def read_plan(path: str, *, name: str | None, watches: bool) -> "tuple[Plan, Set
         specs = tuple(replace(spec, settings=replace(spec.settings, name=name)) for spec in config.specs)
         return replace(config, specs=specs, settings=replace(config.settings, name=name))
 
-    config = read()
+    def again() -> "tuple[Spec, ...]":
+        """Nobody is asked while clients are served: the answer could be long in coming, and all would wait for it."""
+        return read(lambda wanted: known.get(wanted.id)).specs
+
+    config = read(_once(asker(), known))
     watched = (lambda: files) if watches else None
-    plan = Plan(name=Path(path).name, specs=config.specs, again=lambda: read().specs, watched=watched)
+    plan = Plan(name=Path(path).name, specs=config.specs, again=again, watched=watched)
     return plan, config.settings
 
 
@@ -82,7 +86,7 @@ def read_specs(path: str) -> "tuple[Spec, ...]":
     from isthmus.cli.config import asker
     from isthmus.config.load import load
 
-    return load(path, ask=_once(asker())).specs
+    return load(path, ask=_once(asker(), {})).specs
 
 
 def as_command(path: str) -> "Launch":
@@ -93,11 +97,10 @@ def as_command(path: str) -> "Launch":
     return Launch(Path(path).name, (sys.executable, "-m", "isthmus", "run", path), dict(os.environ), None)
 
 
-def _once(ask: "Ask | None") -> "Ask | None":
-    """Asks for each input once, however often the file is read."""
+def _once(ask: "Ask | None", known: "dict[str, str | None]") -> "Ask | None":
+    """Asks for each input once, and keeps the answers in `known`."""
     if ask is None:
         return None
-    known: dict[str, str | None] = {}
 
     def asked(wanted: "Input") -> str | None:
         if wanted.id not in known:

@@ -146,8 +146,8 @@ class Variables:
             answer = wanted.default if answer is None else answer
             if answer is None:
                 raise node.wrong(
-                    f"The input {name!r} has no value, and nobody can be asked. "
-                    f"Set the variable {wanted.variable}, or write a 'default'."
+                    f"The input {name!r} has no value, and nobody can be asked now. "
+                    f"Start isthmus on a terminal or with the variable {wanted.variable}, or write a 'default'."
                 )
             self.answers[name] = answer
         return self.answers[name]
