@@ -217,7 +217,7 @@ def open_relay(
 
 
 async def begin(relay: "Inner", source: Target | Plan) -> None:
-    """Wait for the servers of a plan that are needed, and read the plan again when it changes.
+    """Read a plan again from now on when it changes, and wait for its servers that are needed.
 
     Raises:
         Fault: a server that is needed is not there.
@@ -229,8 +229,8 @@ async def begin(relay: "Inner", source: Target | Plan) -> None:
 
     if not isinstance(relay, Many):
         return
-    await relay.start()
     follow(relay, source)
+    await relay.start()
 
 
 async def _has_begun(relay: "Inner", source: Target | Plan, stop: Callable[[], object]) -> bool:

@@ -349,9 +349,9 @@ class Served:
             return shown(json.load(response)["result"])
 
 
-def write(path: Path, log: Path, *names: str) -> None:
+def write(path: Path, log: Path, *names: str, era: str = "modern", **said: Any) -> None:
     servers = {
-        name: {"command": sys.executable, "args": ["-I", "-S", SCRIPT, "modern", name, str(log)]} for name in names
+        name: {"command": sys.executable, "args": ["-I", "-S", SCRIPT, era, name, str(log)], **said} for name in names
     }
     fresh = path.with_suffix(".new")
     fresh.write_text(json.dumps({"mcpServers": servers}))
@@ -403,6 +403,20 @@ def test_the_command_reads_its_file_again(how: str, tmp_path: Path) -> None:
         proxy.wait_for_tools("b", "e")
         assert len(heard(log, "b", "started")) == 1  # it served all the while
     assert not any(running(launch("modern", name, log)) for name in "abcde")
+
+
+@pytest.mark.parametrize("own", [{}, {"required": True}])
+def test_the_wait_for_what_is_required_ends_when_a_reload_puts_another_in_its_place(
+    own: dict[str, Any], tmp_path: Path
+) -> None:
+    path, log = tmp_path / "mcp.json", tmp_path / "log"
+    write(path, log, "a", "b", era="mute", isthmus={"required": True})
+    with served(path) as proxy:
+        proxy.wait(lambda: heard(log, "a") and heard(log, "b"))
+        write(path, log, "a", "c", isthmus=own)
+        os.kill(proxy.process.pid, signal.SIGHUP)
+        proxy.wait_for_tools("a", "c")
+        assert "was read again" in proxy.said()
 
 
 def test_files_that_are_links_or_were_named_later_are_watched_too(tmp_path: Path) -> None:

@@ -119,15 +119,18 @@ class Many:
     # -- life -------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Wait for the servers that the proxy does not start without.
+        """Wait for the servers that the proxy does not start without, and for those that a reload puts in their place.
 
         Raises:
             Fault: one of them is not there.
         """
-        needed = [member for member in self.members if member.spec.required]
-        for got in await asyncio.gather(*(member.probe() for member in needed), return_exceptions=True):
-            if isinstance(got, BaseException):
-                raise got
+        met: set[Member] = set()
+        while needed := [member for member in self.members if member.spec.required and member not in met]:
+            found = await asyncio.gather(*(member.probe() for member in needed), return_exceptions=True)
+            for member, got in zip(needed, found, strict=True):
+                if isinstance(got, BaseException) and member in self.members:
+                    raise got
+            met.update(needed)
 
     def reload(self, specs: Sequence[Spec], hidden: Collection[tuple[str, str]] = ()) -> None:
         """Put other servers in place of these. Equal ones stay as they are; calls in flight end where they began.
