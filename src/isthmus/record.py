@@ -28,7 +28,7 @@ from typing import Any, Final
 
 from isthmus.errors import ConfigError
 from isthmus.limits import RECORD_CLOSE, RECORD_QUEUE
-from isthmus.masking import MASK, lets_in, mask, mask_text
+from isthmus.masking import MASK, is_secret_header, mask, mask_text
 from isthmus.version import __version__
 from isthmus.wire.codec import one_line as on_one_line
 
@@ -52,7 +52,7 @@ def mask_headers(headers: Iterable[tuple[str, str]], secret: frozenset[str]) -> 
         key = name.lower()
         if key == _SESSION_HEADER:
             kept[key] = "sha256:" + hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()[:12]
-        elif key in secret or lets_in(key) or key.startswith("mcp-param-"):
+        elif key in secret or is_secret_header(key) or key.startswith("mcp-param-"):
             kept[key] = MASK
         elif key not in _DULL_HEADERS:
             kept[key] = mask_text(value)

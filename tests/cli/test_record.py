@@ -186,7 +186,9 @@ def test_values_of_secrets_are_masked_and_nothing_else(message: bytes, masked: b
     assert mask(message) == masked
 
 
-@pytest.mark.parametrize("piece", ['\\"', '"\\"', '"\\\n', "\\", '"{\\"', ":bearer ", "=a: ", "x://", '":'])
+@pytest.mark.parametrize(
+    "piece", ['\\"', '"\\"', '"\\\n', "\\", '"{\\"', ":bearer ", "=a: ", "x://", '":', "://a:b", "-a ", "--a", " "]
+)
 def test_what_masking_costs_grows_with_the_length_only(piece: str) -> None:
     for end in ("", "\n", "\\", "\\\n"):
         began = time.process_time()

@@ -37,6 +37,13 @@ def show(**server: Any) -> dict[str, Any]:
         (["TOKEN=hush run"], ["TOKEN=***"]),
         (["Bearer hush"], ["Bearer ***"]),
         (["-H", "X-Foo: basic hush=="], ["-H", "X-Foo: basic ***"]),
+        (["-e", "PAT=hush", "-e", "AUTH=hush", "KEY=hush"], ["-e", "PAT=***", "-e", "AUTH=***", "KEY=***"]),
+        (["-u", "user:hush", "--user=user:hu:sh"], ["-u", "user:***", "--user=user:***"]),
+        (["--proxy-user", "u1:123", "--user", "12:hush"], ["--proxy-user", "u1:***", "--user", "12:***"]),
+        (["--passphrase hush", "x --pat  hush -v"], ["--passphrase ***", "x --pat  ***"]),
+        (["--access-key-id", "hush", "AWS_ACCESS_KEY_ID=hush"], ["--access-key-id", "***", "AWS_ACCESS_KEY_ID=***"]),
+        (["--header", "X-Session: hush", "X-Session-Id:hush"], ["--header", "X-Session: ***", "X-Session-Id:***"]),
+        (["postgres://u:hu/sh@h/db", "redis://:hu?s#h@h"], ["postgres://***@h/db", "redis://***@h"]),
     ],
 )
 def test_arguments_that_hold_secrets(said: list[str], masked: list[str]) -> None:
@@ -53,6 +60,9 @@ def test_arguments_that_hold_secrets(said: list[str], masked: list[str]) -> None
         ["{{.Key}}", '{"key":"name","maxTokens":5}', "a basic example", "Basic: an example"],
         ["https://h/@scope/pkg?sort=key&page=2#top", "docker.io/org/mcp-token:latest", "C:\\keys"],
         ["--url=https://h:80/a;b=c?d=e%20f&g=", "unix:/run/x.sock#/mcp"],
+        ["https://h:80/@scope/pkg", "https://h:80?to=a@b", "http://[::1]:80/@x", "http://a:1,http://b:2/@x"],
+        ["-u", "1000:1000", "--user", "node", "--user=0:0", "-u", "--verbose"],
+        ["run --token --verbose", "x --no-auth y", "--save-session", "x", "--authentication", "azcli", "KEY: C"],
     ],
 )
 def test_arguments_that_hold_none(said: list[str]) -> None:
@@ -66,6 +76,7 @@ def test_arguments_that_hold_none(said: list[str]) -> None:
         ("?a=b#token=hush&c=d", "?a=b#token=***&c=d"),
         ("?a=b;token=hush;c=d&e=f", "?a=b;token=***&e=f"),
         ("?api%2Dkey=hush&token%5B%5D=hush", "?api%2Dkey=***&token%5B%5D=***"),
+        ("?code=hush&country_code=de", "?code=***&country_code=de"),
         ("?sort=key&monkey=x&a=%20b+c&d", "?sort=key&monkey=x&a=%20b+c&d"),
     ],
 )
@@ -74,7 +85,7 @@ def test_parts_of_a_url(said: str, masked: str) -> None:
 
 
 def test_headers() -> None:
-    secret = ["Api-Secret-Key", "X-Key", "X-Auth", "X-Signature", "X-Figma-Token"]
+    secret = ["Api-Secret-Key", "X-Key", "X-Auth", "X-Signature", "X-Figma-Token", "X-Session", "Authentication"]
     plain = {"X-Keyboard": "us", "Accept-Language": "de", "X-Page-Token": "5", "X-Words": "basic words only"}
     headers = {**dict.fromkeys(secret, "hush"), **plain, "X-Foo": "Bearer hush", "X-Link": "https://h?token=hush"}
     masked = {**dict.fromkeys(secret, "***"), **plain, "X-Foo": "Bearer ***", "X-Link": "https://h?token=***"}
@@ -88,6 +99,8 @@ def test_fixed_arguments() -> None:
         "dsn": "postgres://u:hush@h/db",
         "more": {"apiKey": 1.5, "k": "Bearer hush", "key": "name", "n": 5},
         "max_tokens": 5,
+        "opts": {"auth": {"x": "hush", "n": 1}, "key": "name", "signature": "Yours"},
+        "pat": "hush",
     }
     masked = {
         "token": "***",
@@ -95,6 +108,8 @@ def test_fixed_arguments() -> None:
         "dsn": "postgres://***@h/db",
         "more": {"apiKey": "***", "k": "Bearer ***", "key": "name", "n": 5},
         "max_tokens": 5,
+        "opts": {"auth": {"x": "***", "n": "***"}, "key": "name", "signature": "Yours"},
+        "pat": "***",
     }
     items = {"t": {"description": "token=…", "arguments": {name: {"fixed": each} for name, each in fixed.items()}}}
     own = show(command="run", isthmus={"tools": {"items": items}})["isthmus"]

@@ -8,12 +8,17 @@ from isthmus.config.keys import BACK_LIMITS, FRONT_LIMITS, SERVER
 from isthmus.config.load import Config, Server
 from isthmus.engine.member import Spec
 from isthmus.limits import Limits
-from isthmus.masking import MASK, is_secret, lets_in, mask_text
+from isthmus.masking import MASK, is_given, is_secret_header, lets_in, mask_text
 
 _OPTION: Final = re.compile(r"--?(?!-?no-)[\w-]+\Z")
 """An option that may have its value behind it."""
 _ANOTHER: Final = re.compile(r"--(?:[A-Za-z][\w-]*(?:=|\Z)|\Z)")
 """What is plainly no value, but the next option or the end of them; `-abc` may be either."""
+
+_USER: Final = re.compile(r"(?:(?:-u|--user|--proxy-user)\Z|--(?:proxy-)?user=)")
+"""The option of a user, who may come with a password."""
+_PASSWORD: Final = re.compile(r"\A(?!\d+:\d+\Z)([^:]*:).+", re.DOTALL)
+"""A user and a password, but not the numbers of a user and a group, as docker has them."""
 
 
 def shown(config: Config) -> dict[str, Any]:
@@ -57,7 +62,7 @@ def _value(key: str, node: Node) -> Any:
         case "auth":
             return MASK
         case "headers":
-            return {title: MASK if lets_in(title) else _text(each) for title, each in node.value.items()}
+            return {title: MASK if is_secret_header(title) else _text(each) for title, each in node.value.items()}
         case "args":
             return _arguments(node.value)
         case "url":
@@ -79,7 +84,7 @@ def _inside(node: Node, name: str = "") -> Any:
 
 def _given(node: Node, name: str) -> Any:
     """The value of an argument of this name, or of a member in it."""
-    value, is_hidden = node.value, is_secret(name)
+    value, is_hidden = node.value, is_given(name)
     if isinstance(value, dict):
         return {key: _given(each, name if is_hidden else key) for key, each in value.items()}
     if isinstance(value, list):
@@ -92,8 +97,19 @@ def _given(node: Node, name: str) -> Any:
 def _arguments(nodes: list[Node]) -> list[str]:
     """A command's arguments. A secret is named in its own argument, or by the option before."""
     found: list[str] = []
-    is_next = False
+    before = ""
     for node in nodes:
-        found.append(MASK if is_next and not _ANOTHER.match(node.value) else _text(node))
-        is_next = _OPTION.match(node.value) is not None and lets_in(node.value)
+        is_next = _OPTION.match(before) is not None and lets_in(before)
+        found.append(MASK if is_next and not _ANOTHER.match(node.value) else _argument(node, before))
+        before = node.value
     return found
+
+
+def _argument(node: Node, before: str) -> str:
+    """One that no option before names as a secret."""
+    text = _text(node)
+    begin = _USER.match(text if text.startswith("--") else before)
+    if begin is None:
+        return text
+    at = begin.end() if text.startswith("--") else 0
+    return text[:at] + _PASSWORD.sub(rf"\1{MASK}", text[at:])
