@@ -20,8 +20,8 @@ from isthmus.wire.codec import string
 MASK: Final = "***"
 
 _SECRETS: Final = (
-    "password", "passwd", "passphrase", "secret", "token", "apikey", "accesskey", "accesskeyid", "privatekey", "secretkey",
-    "signingkey", "encryptionkey", "credential", "credentials", "authorization", "cookie",
+    "password", "passwd", "passphrase", "secret", "token", "apikey", "accesskey", "accesskeyid", "privatekey",
+    "secretkey", "signingkey", "encryptionkey", "credential", "credentials", "authorization", "cookie",
 )  # fmt: skip
 _LOGINS: Final = frozenset(("auth", "jwt", "bearer", "pat", "pwd"))
 _IN_SHORT: Final = _LOGINS | {"key", "sig", "signature", "pass"}
