@@ -64,7 +64,7 @@ def test_vs_code(tmp_path: Path) -> None:
     }
     inputs = [{"id": "k", "type": "promptString", "password": True, "extra": 1}]
     path = write(tmp_path / ".vscode" / "mcp.json", {"servers": {"x": server}, "inputs": inputs, "more": {}})
-    found = take(path)
+    found = take(path, tmp_path)
     assert found.configuration == {
         "mcpServers": {
             "x": {
@@ -87,11 +87,48 @@ def test_vs_code(tmp_path: Path) -> None:
 
 def test_the_first_file_with_servers(tmp_path: Path) -> None:
     empty = write(tmp_path / "empty.json", {"globalShortcut": "x"})
+    hollow = write(tmp_path / "hollow.json", {"servers": {}, "mcpServers": None})
     settings = write(tmp_path / "settings.json", {"editor.x": 1, "mcp": {"servers": {"a": {"url": "http://x"}}}})
-    found = find("vscode", [tmp_path / "none.json", empty, settings])
+    found = find("vscode", [tmp_path / "none.json", empty, hollow, settings], tmp_path)
     assert (found.path, found.configuration) == (settings, {"mcpServers": {"a": {"url": "http://x"}}})
-    with pytest.raises(ConfigError, match=r"^No file of vscode has servers; looked for .*empty\.json\. Name another"):
-        find("vscode", [empty])
+    with pytest.raises(ConfigError, match=r"^No file of vscode has servers; looked for .*hollow\.json\. Name another"):
+        find("vscode", [empty, hollow], tmp_path)
+
+
+@pytest.mark.parametrize("everywhere", [{}, {"a": {"command": "a"}, "b": {"command": "x"}}])
+def test_claude_code_keeps_servers_for_each_project(everywhere: dict[str, Any], tmp_path: Path) -> None:
+    projects = {
+        "/other": {"mcpServers": {"c": {"command": "c"}}},
+        str(tmp_path): {"mcpServers": {"b": {"command": "b"}}},
+    }
+    path = write(tmp_path / ".claude.json", {"mcpServers": everywhere, "projects": projects, "userID": "x"})
+    servers = {**everywhere, "b": {"command": "b"}}
+    assert find("claude", [path], tmp_path).configuration == {"mcpServers": servers}
+    assert take(path, tmp_path).configuration == {"mcpServers": servers}
+    write(path, {"mcpServers": everywhere, "projects": {"/other": projects["/other"], str(tmp_path): {}, "x": 1}})
+    if everywhere:
+        assert find("claude", [path], tmp_path).configuration == {"mcpServers": everywhere}
+    else:
+        with pytest.raises(ConfigError, match="No file of claude has servers"):
+            find("claude", [path], tmp_path)
+
+
+def test_a_user_s_file_of_cursor_means_the_project_that_is_open(tmp_path: Path) -> None:
+    home, here = tmp_path / "home", tmp_path / "project"
+    static = {"CLIENT_ID": "${env:ID}", "CLIENT_SECRET": "x", "scopes": ["mcp"]}
+    servers = {
+        "a": {"command": "${workspaceFolder}/x", "cwd": "sub"},
+        "b": {"url": "https://b.test", "auth": static},
+        "c": {"url": "https://c.test", "auth": "${env:TOKEN}"},
+    }
+    path = write(home / ".cursor" / "mcp.json", {"mcpServers": servers})
+    found = find("cursor", places("cursor", "linux", home, {}, here), here)
+    assert found.configuration["mcpServers"] == {
+        "a": {"command": f"{here}/x", "cwd": f"{here}/sub"},
+        "b": {"url": "https://b.test"},
+        "c": {"url": "https://c.test", "auth": "${TOKEN}"},
+    }
+    assert found.left_out == (f"{path}:9: 'auth' of 'b' is left out: write the token into 'headers'.",)
 
 
 @pytest.mark.parametrize(
@@ -107,5 +144,5 @@ def test_the_first_file_with_servers(tmp_path: Path) -> None:
 def test_files_without_servers(tmp_path: Path, value: Any, why: str) -> None:
     path = write(tmp_path / "f.json", value)
     with pytest.raises(ConfigError) as caught:
-        take(path)
+        take(path, tmp_path)
     assert str(caught.value) == f"{path}:{why}"

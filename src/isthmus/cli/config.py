@@ -45,10 +45,11 @@ def import_from(client: str, file: str | None) -> int:
 
     if client not in CLIENTS:
         raise ConfigError(f"There is no client {client!r} to import from; there are {', '.join(CLIENTS)}.")
+    here = Path.cwd()
     if file is not None:
-        found = take(Path(file))
+        found = take(Path(file), here)
     else:
-        found = find(client, places(client, sys.platform, Path.home(), os.environ, Path.cwd()))
+        found = find(client, places(client, sys.platform, Path.home(), os.environ, here), here)
     print(f"isthmus: {len(found.configuration['mcpServers'])} servers of {found.path}", file=sys.stderr)
     for line in found.left_out:
         print(f"isthmus: {plain(line)}", file=sys.stderr)

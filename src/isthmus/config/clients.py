@@ -59,8 +59,13 @@ def places(client: str, system: str, home: Path, environ: Mapping[str, str], her
     return [Path(each.format(**names)) for each in _FILES[client]]
 
 
-def find(client: str, files: list[Path]) -> Found:
+def find(client: str, files: list[Path], here: Path) -> Found:
     """The first of the files that has servers.
+
+    Args:
+        client: one of `CLIENTS`.
+        files: its `places`.
+        here: the project's folder, which `${workspaceFolder}` is in files of the user, too.
 
     Raises:
         ConfigError: none has any, or one can't be read.
@@ -68,14 +73,20 @@ def find(client: str, files: list[Path]) -> Found:
     for path in files:
         if path.is_file():
             top = read_file(path)
-            if isinstance(top.value, dict) and _holder(top).value.keys() & {"mcpServers", "servers"}:
-                return take(path, top)
+            if isinstance(top.value, dict) and _said(_holder(top), here):
+                return take(path, here, top, here)
     places_ = ", ".join(map(str, files))
     raise ConfigError(f"No file of {client} has servers; looked for {places_}. Name another with --file.")
 
 
-def take(path: Path, top: Node | None = None) -> Found:
+def take(path: Path, here: Path, top: Node | None = None, folder: Path | None = None) -> Found:
     """The servers in a client's file; what has nothing to do with servers is passed over.
+
+    Args:
+        path: the file.
+        here: the project's folder, for which Claude Code may keep servers of its own in the user's file.
+        top: what is in the file, where that is known.
+        folder: the folder that the servers work in; the file's own if not given.
 
     Raises:
         ConfigError: it can't be read, has no servers, or a server there can't work here.
@@ -84,8 +95,8 @@ def take(path: Path, top: Node | None = None) -> Found:
     if not isinstance(top.value, dict):
         raise top.wrong("There are no servers: a file of servers is an object.")
     holder = _holder(top)
-    said = holder.value.get("mcpServers") or holder.value.get("servers")
-    if said is None or not isinstance(said.value, dict) or not said.value:
+    said = _said(holder, here)
+    if said is None or not isinstance(said.value, dict):
         raise holder.wrong("There is no server under 'mcpServers' or 'servers'. Name another file.")
     left_out: list[str] = []
     servers = {name: _pruned(node, SERVER, f"of {name!r}", left_out) for name, node in said.value.items()}
@@ -95,7 +106,7 @@ def take(path: Path, top: Node | None = None) -> Found:
         kept["inputs"] = replace(inputs, value=[_pruned(each, INPUT, "of an input", left_out) for each in inputs.value])
     pruned = replace(top, value=kept)
     check(pruned, TOP, "", ELSEWHERE)
-    folder = folder_of(path)
+    folder = folder_of(path) if folder is None else folder
     found = _translated(pruned.plain(), Variables({}, str(folder)))
     for server in found["mcpServers"].values():
         _settle(server, folder)
@@ -111,16 +122,40 @@ def _holder(top: Node) -> Node:
     return inside if is_settings and inside is not None else top
 
 
+def _said(holder: Node, here: Path) -> Node | None:
+    """The servers; with those that Claude Code keeps for a project, which win. None where there are none."""
+    found = [holder.value[key] for key in ("mcpServers", "servers") if key in holder.value]
+    for name in dict.fromkeys((str(here), here.as_posix())):
+        project = _member(_member(holder, "projects"), name)
+        own = _member(project, "mcpServers")
+        found += [own] if own is not None else []
+    filled = [each for each in found if each.value]
+    if len(filled) > 1 and all(isinstance(each.value, dict) for each in filled):
+        return replace(filled[0], value={name: server for each in filled for name, server in each.value.items()})
+    return filled[0] if filled else None
+
+
+def _member(node: Node | None, name: str) -> Node | None:
+    found: Node | None = node.value.get(name) if node is not None and isinstance(node.value, dict) else None
+    return found
+
+
 def _pruned(node: Node, record: Record, whose: str, left_out: list[str]) -> Node:
     """The node with the keys that mean something here, in the order of the table."""
     if not isinstance(node.value, dict):
         return node
     for name, each in node.value.items():
-        if name not in record.keys:
-            foreign = record.foreign.get(name)
+        if name not in record.keys or _is_oauth(name, each):
+            foreign = record.foreign.get("oauth" if name in record.keys else name)
             hint = f": {foreign.warning}" if foreign is not None and foreign.warning else ""
             left_out.append(f"{each.key_at}: {name!r} {whose} is left out{hint}.")
-    return replace(node, value={name: node.value[name] for name in record.keys if name in node.value})
+    kept = [name for name in record.keys if name in node.value and not _is_oauth(name, node.value[name])]
+    return replace(node, value={name: node.value[name] for name in kept})
+
+
+def _is_oauth(name: str, node: Node) -> bool:
+    """Whether it is how Cursor gets a token, not the token."""
+    return name == "auth" and isinstance(node.value, dict)
 
 
 def _translated(value: Any, variables: Variables) -> Any:
