@@ -124,7 +124,7 @@ def _holder(top: Node) -> Node:
 
 def _said(holder: Node, here: Path) -> Node | None:
     """The servers; with those that Claude Code keeps for a project, which win. None where there are none."""
-    found = [holder.value[key] for key in ("mcpServers", "servers") if key in holder.value]
+    found: list[Node] = [holder.value[key] for key in ("mcpServers", "servers") if key in holder.value]
     for name in dict.fromkeys((str(here), here.as_posix())):
         project = _member(_member(holder, "projects"), name)
         own = _member(project, "mcpServers")
