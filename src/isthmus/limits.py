@@ -185,6 +185,10 @@ CONFIG_BYTES: Final = 4 * MIB
 """A file of servers: a thousand of them are under 1 MiB; what clients keep beside them grows with their history."""
 CONFIG_DEPTH: Final = 48
 """Nesting of a file of servers: our own keys need 8, the rest is for values of hidden arguments."""
+CONFIG_NUMBER: Final = 1e15
+"""A number in a file of servers: a petabyte, were it a size; floats have all whole numbers up to there."""
+SECONDS_MOST: Final = 1e9
+"""Any time, configured or said by a server: 31 years, which every clock and JSON's integers take."""
 NOISE_FIRST: Final = 10_000
 """Lines on stdout that are no messages, before the first that is one: then the command is no MCP server."""
 NAME_LONGEST: Final = 64

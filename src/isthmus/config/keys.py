@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Final
 
 from isthmus.config.kinds import Anything, Either, Flag, Foreign, Items, Key, Kind, Names, Number, Record, Text
-from isthmus.limits import LISTING, NAME_LONGEST, Limits
+from isthmus.limits import LISTING, NAME_LONGEST, SECONDS_MOST, Limits
 
 TRANSPORTS: Final = {
     "stdio": None,
@@ -21,10 +21,10 @@ TRANSPORTS: Final = {
 
 _TEXT: Final = Text()
 _FILLED: Final = Text("a string that is not empty", pattern=r"[\s\S]+")
-_SECONDS: Final = Number("a number of seconds above 0")
+_SECONDS: Final = Number("a number of seconds above 0", most=SECONDS_MOST)
 _HEADER: Final = Text("the name of an HTTP header", pattern=r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _TRANSPORT: Final = Text(one_of=tuple(TRANSPORTS))
-_ENV: Final = Either((_TEXT, Number("a number", least=float("-inf"))), "a string")
+_ENV: Final = Either((_TEXT, Number("a number", least=float("-inf"), most=float("inf"))), "a string")
 _PATTERNS: Final = Items(_FILLED, "a list of strings")
 
 ARGUMENT: Final = Record(
@@ -94,7 +94,7 @@ _COMMON: Final[dict[str, Key]] = {
         "sessions to open ahead with `isolation` `request`; default 1",
     ),
     "ttl": Key(
-        Number("a number of seconds from 0 on", is_above=False),
+        Number("a number of seconds from 0 on", is_above=False, most=SECONDS_MOST),
         "seconds that lists are served from memory; by the server's own word if not given",
     ),
     "deadline": Key(_SECONDS, f"seconds that lists wait for the server; default {LISTING:g}"),
@@ -154,7 +154,12 @@ SERVER: Final = Record(
         ),
         "transport": Key(_TRANSPORT, "the same"),
         "timeout": Key(
-            Number("a number of milliseconds from 1000 on (60000 is a minute)", least=1000, is_above=False),
+            Number(
+                "a number of milliseconds from 1000 on (60000 is a minute)",
+                least=1000,
+                is_above=False,
+                most=SECONDS_MOST * 1000,
+            ),
             "milliseconds for a call without any sign of life; `limits.call` under `isthmus` wins",
         ),
         "disabled": Key(Flag(), "whether the server is left out; default false"),

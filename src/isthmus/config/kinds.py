@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from isthmus.config.document import Node, join
 from isthmus.errors import ConfigError
+from isthmus.limits import CONFIG_NUMBER
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +22,11 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number of `least` or more; above it where `is_above`."""
+    """A number of `least` or more, above it where `is_above`, and of `most` or less."""
 
     words: str
     least: float = 0
+    most: float = CONFIG_NUMBER
     is_above: bool = True
     is_whole: bool = False
 
@@ -208,7 +210,7 @@ def _is_number(value: Any, kind: Number) -> bool:
         return False
     if kind.is_whole and value != int(value):
         return False
-    return value > kind.least if kind.is_above else value >= kind.least
+    return (value > kind.least if kind.is_above else value >= kind.least) and value <= kind.most
 
 
 def _wrong(node: Node, kind: Kind, path: str) -> ConfigError:
@@ -216,7 +218,9 @@ def _wrong(node: Node, kind: Kind, path: str) -> ConfigError:
     if isinstance(kind, Text) and isinstance(node.value, str):
         found = "another string" if node.value else "an empty string"
     elif isinstance(kind, Number) and not isinstance(node.value, bool) and isinstance(node.value, int | float):
-        found = f"{node.value:g}"
+        if node.value > kind.most:
+            return node.wrong(f"{path} is too large; it must be at most {kind.most:,.0f}.")
+        found = f"{node.value:g}" if node.value > -CONFIG_NUMBER else "far below 0"
     return node.wrong(f"{path} is {found}; it must be {kind.words}.")
 
 

@@ -45,6 +45,8 @@ def _kind(kind: Kind) -> dict[str, Any]:
             said = {"type": "integer" if kind.is_whole else "number"}
             if kind.least > float("-inf"):
                 said["exclusiveMinimum" if kind.is_above else "minimum"] = kind.least
+            if kind.most < float("inf"):
+                said["maximum"] = int(kind.most)
             return said
         case Flag():
             return {"type": "boolean"}

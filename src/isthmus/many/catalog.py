@@ -424,5 +424,5 @@ def read_page(member: "Member", method: str, result: Members, *, untold: float |
     if untold is not None:
         return Page(items, cursor, untold, False)
     ttl = decode(result["ttlMs"]) if "ttlMs" in result else 0
-    good_for = ttl / 1000 if isinstance(ttl, int | float) and not isinstance(ttl, bool) else 0.0
+    good_for = min(max(ttl, 0), limits.SECONDS_MOST * 1000) / 1000 if type(ttl) in (int, float) else 0.0
     return Page(items, cursor, good_for, string(result.get("cacheScope")) == "public")
