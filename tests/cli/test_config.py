@@ -172,6 +172,14 @@ def test_inputs_are_asked_for_on_a_terminal(
     assert capsys.readouterr() == ("", "  1. A\n  2. B!\nHow\\x1b much [a]: ")
 
 
+@pytest.mark.parametrize(("typed", "value"), [("3\n", "3"), ("1\n", "1"), ("2\n", "5"), ("five\n", "5")])
+def test_an_option_that_is_typed_wins_over_a_number_of_the_list(
+    monkeypatch: pytest.MonkeyPatch, typed: str, value: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Typing(typed))
+    assert config._ask(Input(id="k", options=(("3", "3"), ("five", "5"), ("1", "1")))) == value
+
+
 def test_hidden_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("getpass.getpass", lambda prompt, stream: {"key: ": "typed"}[prompt])
     assert config._ask(Input(id="key", is_hidden=True, default="not shown")) == "typed"

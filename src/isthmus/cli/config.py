@@ -78,6 +78,9 @@ def _ask(wanted: "Input") -> str | None:
     else:
         print(prompt, end="", file=sys.stderr, flush=True)
         typed = sys.stdin.readline().rstrip("\r\n")
+    for label, value in wanted.options:
+        if typed in (label, value):
+            return value
     if typed.isdecimal() and 1 <= int(typed[:9]) <= len(wanted.options):
         return wanted.options[int(typed[:9]) - 1][1]
     return typed or None
