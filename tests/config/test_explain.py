@@ -156,6 +156,18 @@ def test_of_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, has
     assert (found, told[: len(lines)]) == (has_way, lines)
 
 
+@pytest.mark.parametrize(
+    ("name", "who"),
+    [("ns:tool", "a tool or a prompt or a resource or template"), ("data://x", "a resource or template")],
+)
+def test_a_name_with_a_colon_may_be_of_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, who: str
+) -> None:
+    text = '{"mcpServers": {"a": {"command": "x"}}}'
+    found, told = said(tmp_path, monkeypatch, name, text)
+    assert (found, told[:2]) == (True, [f"As {who}:", f"  It goes to 'a' (mcp.json:1) as '{name}'."])
+
+
 def test_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = '{"mcpServers": {"a": {"command": "x"}}}'
     assert said(tmp_path, monkeypatch, "b_c", text) == (

@@ -29,7 +29,9 @@ def explain(config: Config, name: str) -> tuple[bool, list[str]]:
     Returns:
         Whether it goes, or may go, to a server; and the lines that say so.
     """
-    kinds = ("resources",) if _URI.match(name) else ("tools", "prompts")
+    kinds: tuple[str, ...] = ("tools", "prompts")
+    if found := _URI.match(name):  # only a URI has what is behind the colon begin with two slashes
+        kinds = ("resources",) if name.startswith("//", found.end()) else (*kinds, "resources")
     verdicts = {kind: _judge(config, kind, name) for kind in kinds}
     lines: list[str] = []
     for verdict in dict.fromkeys(verdicts.values()):
