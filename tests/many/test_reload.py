@@ -166,7 +166,7 @@ def test_a_call_whose_server_is_only_being_opened_ends_there(client: str, back: 
     run(scenario)
 
 
-@pytest.mark.parametrize("after", ["replaced", "removed", "renamed"])
+@pytest.mark.parametrize("after", ["replaced", "removed", "another alone", "renamed"])
 def test_a_parked_call_ends_where_it_began(after: str, tmp_path: Path) -> None:
     async def scenario() -> None:
         log = tmp_path / "log"
@@ -180,6 +180,7 @@ def test_a_parked_call_ends_where_it_began(after: str, tmp_path: Path) -> None:
             specs = {
                 "replaced": [a, spec("legacy", "b", log, TOOLS=1)],
                 "removed": [a],
+                "another alone": [spec("modern", "a", log, prefix=None)],
                 "renamed": [a, spec("legacy", "b", log, prefix="c")],
             }
             made.reload(specs[after])

@@ -239,14 +239,15 @@ class Many:
         task: asyncio.Task[None] | None = None,
     ) -> Coroutine[Any, Any, None]:
         """Take one modern request to its back and the answer to `port`; see `types.Relay`."""
-        sole = self.routes.sole
-        if sole is not None and request.row.name != _LISTEN:
-            return sole.gateway.relay(request, port, headers, task)
-        if request.row.name not in ROUTED:
-            return self._answer(request, port, headers)
+        sole, method = self.routes.sole, request.row.name
         try:
-            asked = wanted(request.row.name, request.params)
-            route = self._where_parked(request, asked) or self.routes.find(asked)
+            route = self._where_parked(request)
+            if route is None and sole is not None and method != _LISTEN:
+                return sole.gateway.relay(request, port, headers, task)
+            if method not in ROUTED:
+                return self._answer(request, port, headers)
+            asked = wanted(method, request.params)
+            route = route or self.routes.find(asked)
             if route is None:
                 return self._seek(request, asked, port, headers, task)
             return self._send(request, route, port, headers, task)
@@ -265,6 +266,8 @@ class Many:
     def express(self, request: ModernRequest, port: Port, headers: Mapping[str, str]) -> Callable[[], None] | None:
         """Take one modern request to its back without a task, or a ready list to its client; see `types.Relay`."""
         sole, method = self.routes.sole, request.row.name
+        if self._retiring and "requestState" in request.params:
+            return None
         if sole is not None and method != _LISTEN:
             return sole.gateway.express(request, port, headers)
         if method in KIND_OF:
@@ -312,11 +315,13 @@ class Many:
             request.meta[HEADERS_KEY] = Raw(encode(dict(headers)))
         return member.gateway.relay(_readdressed(request, route), _routed(port, route, method), headers, task)
 
-    def _where_parked(self, request: ModernRequest, asked: Wanted) -> Route | None:
+    def _where_parked(self, request: ModernRequest) -> Route | None:
         """Where a call is parked that its client comes back to, if that is configured no more, or otherwise."""
-        state = string(request.params.get("requestState"))
-        old = next((each for each in self._retiring if each.gateway.holds(state)), None) if state is not None else None
-        return Routes([old]).find(asked) if old is not None else None
+        if not self._retiring or "requestState" not in request.params or request.row.name not in ROUTED:
+            return None
+        state = string(request.params["requestState"])
+        old = next((each for each in self._retiring if each.gateway.holds(state)), None)
+        return Routes([old]).find(wanted(request.row.name, request.params)) if old is not None else None
 
     async def _seek(
         self,
