@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from isthmus.routing.choice import Choice, Edit, Part
 from isthmus.routing.namespace import join_name
 from tests.engine.clients import run
-from tests.many.servers import absent, client_of, heard, many, prefixed, said, shown, spec
+from tests.many.servers import absent, client_of, heard, launch, many, prefixed, said, shown, spec
 
 ERAS = ["legacy", "modern"]
 NOTHING = Choice(resources=Part(allow=()))
@@ -232,6 +233,28 @@ def test_uris_that_are_not_rewritten_are_found_in_the_catalog(client: str, tmp_p
             assert error["data"] == {"uri": "https://example.com/nobody's"}
 
     run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+def test_of_one_uri_that_two_servers_list_the_first_goes_first_and_the_log_says_so_once(
+    client: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        same = replace(spec("modern", "b", log), target=launch("modern", "a", log))
+        async with many(spec("legacy", "a", log), same) as made:
+            one = await client_of(made, client)
+            for number in (1, 2):
+                listed = await one.request(number, "resources/list").result()
+                assert shown(listed, "resources/list") == ["note://a/here", "https://example.com/a", "note://b/here"]
+            read = await one.request(3, "resources/read", uri="https://example.com/a").result()
+            assert read["contents"][0]["text"] == "https://example.com/a of a"
+
+    run(scenario)
+    assert [each.getMessage() for each in caplog.records if "both" in each.getMessage()] == [
+        "a and b both list the resource 'https://example.com/a'. That of a goes first, and that of b is left out. "
+        "Deny it in one of the two."
+    ]
 
 
 @pytest.mark.parametrize("client", ERAS)

@@ -110,6 +110,10 @@ def test_renamed_tool_goes_before_one_that_has_the_name_already() -> None:
     face = edited(Edit(rename="fetch"))
     assert face.shown("tools", "fetch") is None
     assert face.item("tools", b'{"name":"fetch"}') is None
+    why = "The tool 'fetch' is left out: 'get' was renamed to that. Rename it too, or deny it."
+    assert face.refusal("tools", b'{"name":"fetch"}') == why
+    prompts = Face("w", Choice(prompts=Part(edits=(("a", Edit(rename="b")),))))
+    assert str(prompts.refusal("prompts", b'{"name":"b"}')).startswith("The prompt 'b' is left out: 'a' was")
     swapped = Face(None, Choice(tools=Part(edits=(("a", Edit(rename="b")), ("b", Edit(rename="a"))))))
     assert [swapped.shown("tools", own) for own in "ab"] == ["b", "a"]
     assert [swapped.own("tools", shown) for shown in "ab"] == ["b", "a"]

@@ -4,6 +4,7 @@ A name with a prefix goes to its member without a list. What carries no prefix o
 not rewritten) is looked up in the catalog.
 """
 
+import logging
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -13,6 +14,7 @@ from msgspec import Raw
 from isthmus import limits
 from isthmus.errors import Fault, FrontFault
 from isthmus.many.catalog import Asker, Catalog, Shelf, may_make
+from isthmus.routing import merge
 from isthmus.routing.face import KEYS, NAMED, thing_of
 from isthmus.routing.namespace import Namespace, is_shortened, join_uri
 from isthmus.wire.codec import string
@@ -20,6 +22,8 @@ from isthmus.wire.envelope import INVALID_PARAMS, Members
 
 if TYPE_CHECKING:
     from isthmus.engine.member import Member
+
+_log: Final = logging.getLogger("isthmus.many")
 
 
 class Route(NamedTuple):
@@ -98,21 +102,36 @@ class Routes:
         self.sole = passing[0] if may_pass and not hidden and len(passing) == len(self.members) == 1 else None
         """The only member, where nothing of it is changed."""
         self._found: dict[tuple[str, str], Route] = {}
+        self._told: set[tuple[str, str, str]] = set()
         self._is_lasting = not hidden and not self._known
         self._hidden_templates = [shown for kind, shown in hidden if kind == "resourceTemplates"]
 
     def layer(self, kind: str, shelves: list[tuple[str, Shelf]]) -> list[tuple[str, Shelf]]:
-        """The shelves without what is hidden, and without what stands behind another thing of the same name."""
-        if len(self._bare) < 2 and not self._hidden:
+        """The shelves without what is hidden, and without what stands behind another thing of the same name.
+
+        Of two servers with prefixes that is no doing of who put them together, so the log says it, once. Their names
+        differ; URIs that take no prefix need not.
+        """
+        if len(self._bare) < 2 and not self._hidden and kind not in _URIS:
             return shelves
-        seen: set[str] = set()
+        behind: dict[str, set[str]] = {}
+        for (first, second), names in merge.twice((name, shelf.own) for name, shelf in shelves).items():
+            behind.setdefault(second, set()).update(names)
+            self._tell(kind, first, second, names)
         layered: list[tuple[str, Shelf]] = []
         for name, shelf in shelves:
-            items = [each for each in shelf.items if each.shown not in seen and (kind, each.shown) not in self._hidden]
-            seen |= shelf.own.keys()
+            out = behind.get(name, ())
+            items = [each for each in shelf.items if each.shown not in out and (kind, each.shown) not in self._hidden]
             is_whole = len(items) == len(shelf.items)
             layered.append((name, shelf if is_whole else Shelf(items, shelf.until, shelf.is_public)))
         return layered
+
+    def _tell(self, kind: str, first: str, second: str, names: list[str]) -> None:
+        both = [self._by_name.get(first), self._by_name.get(second)]
+        is_meant = any(each is None or not each.face.prefix or each.spec.owned is not None for each in both)
+        if not is_meant and (kind, first, second) not in self._told:
+            self._told.add((kind, first, second))
+            _log.warning("%s", merge.collision(kind, first, second, names))
 
     def simple(self, method: str, params: Members) -> Route | None:
         """Where a request goes that names one thing by a member of its own; None where only a list or an error says."""

@@ -131,12 +131,17 @@ class Face:
         return shown, close_object(members) if is_edited else text
 
     def refusal(self, kind: str, text: bytes) -> str | None:
-        """Why `item` left out a tool that is allowed, as a sentence; None where it is just not shown."""
-        members = open_object(text) if kind == "tools" else None
+        """Why `item` left out a thing that is allowed, as a sentence; None where it is just not shown."""
+        members = open_object(text) if KEYS[kind] == "name" else None
         own = string(members.get("name")) if members is not None else None
-        if members is None or own is None or self.shown(kind, own) is None:
+        part = self._parts[kind]
+        if members is None or own is None or not part.is_shown(own):
             return None
-        missing = missing_of(members, self._parts[kind].edits.get(own, _NO_EDIT))
+        what = kind.removesuffix("s")
+        renamed = part.originals.get(own)
+        if self.shown(kind, own) is None:
+            return f"The {what} {own!r} is left out: {renamed!r} was renamed to that. Rename it too, or deny it."
+        missing = missing_of(members, part.edits.get(own, _NO_EDIT)) if kind == "tools" else []
         if not missing:
             return None
         return (

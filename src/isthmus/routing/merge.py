@@ -1,6 +1,6 @@
 """What many servers say of themselves, as one."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Raw
@@ -8,6 +8,7 @@ from msgspec import Raw
 from isthmus.protocol.names import SERVER_INFO_KEY, TASKS_EXTENSION
 
 _LISTED: Final = ("tools", "prompts", "resources")
+_NOUNS: Final = {"tools": "tool", "prompts": "prompt", "resourceTemplates": "resource template"}
 
 
 def capabilities(each: Iterable[Mapping[str, Any]], *, is_whole: bool = True) -> dict[str, Any]:
@@ -49,6 +50,32 @@ def instructions(pairs: Sequence[tuple[str, str]]) -> str | None:
     """
     said = [f"# {name}\n\n{text.strip()}" for name, text in pairs if text.strip()]
     return "\n\n".join(said) or None
+
+
+def twice(each: Iterable[tuple[str, Collection[str]]]) -> dict[tuple[str, str], list[str]]:
+    """What two servers list under one name or URI: by their names, that of the one which goes first before the other.
+
+    Args:
+        each: a server's name and how clients know what it lists, in the order of the configuration.
+    """
+    owners: dict[str, str] = {}
+    found: dict[tuple[str, str], list[str]] = {}
+    for server, names in each:
+        for name in names:
+            first = owners.setdefault(name, server)
+            if first != server:
+                found.setdefault((first, server), []).append(name)
+    return found
+
+
+def collision(kind: str, first: str, second: str, names: Sequence[str]) -> str:
+    """What to tell of things that two servers list under the same names or URIs (`twice`), with what to do."""
+    what = _NOUNS.get(kind, "resource")
+    more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+    return (
+        f"{first} and {second} both list the {what} {names[0]!r}{more}. That of {first} goes first, and that of "
+        f"{second} is left out. Deny it in one of the two."
+    )
 
 
 def discover(
