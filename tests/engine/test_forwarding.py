@@ -36,6 +36,7 @@ class Front_:
     def __init__(self, port: int) -> None:
         self.port = port
         self.session = ""
+        self.opened: Any = None
         self._id = 0
         self._kept: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
@@ -76,7 +77,7 @@ class Front_:
     async def legacy(self, method: str, headers: Mapping[str, str], **params: Any) -> Any:
         if not self.session:
             hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
-            await self.post({"id": 0, "method": "initialize", "params": hello}, headers)
+            self.opened = await self.post({"id": 0, "method": "initialize", "params": hello}, headers)
             await self.post({"method": "notifications/initialized"}, {"Mcp-Session-Id": self.session})
         self._id += 1
         message = {"id": self._id, "method": method, "params": params}
@@ -253,6 +254,42 @@ def test_lists_are_not_shared_between_clients_with_other_credentials() -> None:
                         said = await stage.client().modern("tools/list", {"Authorization": who})
                         assert [each["name"] for each in said["result"]["tools"]] == [f"a_{who}"]
             assert len(back.messages("tools/list")) == 2
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("scope", ["private", "public"])
+@pytest.mark.parametrize("back_era", ERAS)
+@pytest.mark.parametrize("front", ERAS)
+def test_instructions_are_for_others_only_where_they_are_public(front: str, back_era: str, scope: str) -> None:
+    async def scenario() -> None:
+        async def handle(back: HttpBack, exchange: Exchange) -> None:
+            method, who = exchange.message.get("method"), exchange.headers.get("authorization")
+            if method == "server/discover" and back_era == "modern":
+                said = {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}, "resultType": "complete"}
+                exchange.result(instructions=f"Hello {who}.", ttlMs=60_000, cacheScope=scope, **said)
+            elif method == "initialize" and back_era == "legacy":
+                said = {
+                    "protocolVersion": "2025-11-25",
+                    "capabilities": {},
+                    "serverInfo": {"name": "b", "version": "1"},
+                }
+                exchange.result(instructions=f"Hello {who}.", **said)
+            else:
+                await answer(back, exchange)
+
+        async with http_back(back_era, handle) as back:
+            spec = Spec(name="a", target=http(back), face=Face("a", Choice()), settings=settings("authorization"))
+            async with Stage(Many([spec])) as stage:
+                for who in ("red", "blue", "red"):
+                    client = stage.client()
+                    if front == "legacy":
+                        await client.legacy("ping", {"Authorization": who})
+                        said = client.opened
+                    else:
+                        said = await client.modern("server/discover", {"Authorization": who})
+                    is_shared = (back_era, scope) == ("modern", "public")
+                    assert said["result"]["instructions"] == f"Hello {'red' if is_shared else who}."
 
     run(scenario)
 

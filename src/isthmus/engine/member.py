@@ -111,6 +111,8 @@ class Member:
         self._offered: dict[bool, dict[str, Any]] = {}
         """What it said it can do, to modern clients and to legacy ones."""
         self.instructions: str | None = None
+        """What it said of its use, to anybody."""
+        self._is_private = False
         self._breaker = Breaker()
         self._turned = turned
         self._reviving: asyncio.Task[None] | None = None
@@ -134,8 +136,9 @@ class Member:
         return bool(self._offered)
 
     def has_met(self, *, is_modern: bool) -> bool:
-        """Whether it has said to a client of an era what it is, or would say nothing else."""
-        return is_modern in self._offered or (is_modern and self.is_met and self.gateway.is_legacy)
+        """Whether it has said to a client of an era what it is, and would say nothing else to another."""
+        has_said = is_modern in self._offered or (is_modern and self.is_met and self.gateway.is_legacy)
+        return has_said and not self._is_private
 
     def capabilities(self, *, is_modern: bool) -> dict[str, Any] | None:
         """What it said to clients of an era that it can do, or else to those of the other; None while it never said.
@@ -155,12 +158,19 @@ class Member:
         each = [offered.get(kind) for offered in self._offered.values()]
         return any(isinstance(offered, dict) and offered.get("listChanged") is True for offered in each)
 
-    def learn(self, said: Members, *, is_modern: bool = False) -> None:
-        """It said to a client of an era what it is: the opened result of `initialize` or `server/discover`."""
+    def learn(self, said: Members, *, is_modern: bool = False) -> str | None:
+        """It said to a client of an era what it is: the opened result of `initialize` or `server/discover`.
+
+        Returns:
+            Its instructions, where they are for nobody but this client: it knows who asks, and calls them not public.
+        """
         offered = decode(said["capabilities"]) if "capabilities" in said else {}
         self._offered[is_modern] = offered if isinstance(offered, dict) else {}
-        self.instructions = string(said.get("instructions"))
+        instructions = string(said.get("instructions"))
+        self._is_private = self.gateway.forwards and string(said.get("cacheScope")) != "public"
+        self.instructions = instructions if not self._is_private else None
         self.answered()
+        return instructions if self._is_private else None
 
     def answered(self) -> None:
         """It gave a sign of life."""

@@ -28,13 +28,15 @@ class ModernAsker:
         headers: the client's; None where its transport has none.
     """
 
-    __slots__ = ("_many", "_request", "headers")
+    __slots__ = ("_many", "_request", "headers", "told")
 
     def __init__(self, many: "Many", request: ModernRequest, headers: Mapping[str, str] | None) -> None:
         self._many = many
         self._request = request
         self.headers = many.headers_to_forward(headers)
         """Those that may go on."""
+        self.told: dict[str, str | None] = {}
+        """Instructions that are for nobody else, by the member's name."""
 
     @property
     def shape(self) -> str:
@@ -63,7 +65,7 @@ class ModernAsker:
         """Have a member say what it is."""
         result = await self._ask(member, "server/discover", {})
         if result is not None:
-            member.learn(result, is_modern=True)
+            self.told[member.name] = member.learn(result, is_modern=True)
 
     async def _ask(self, member: Member, method: str, params: dict[str, Any]) -> Members | None:
         """The opened result; None where the member does not know the method."""

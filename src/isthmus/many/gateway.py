@@ -366,7 +366,7 @@ class Many:
     async def _discover(self, asker: ModernAsker) -> dict[str, Any]:
         missing = await self.meet([(member, asker.meet) for member in self.members], is_modern=True)
         offered = self.capabilities(is_modern=True)
-        return merge.discover(offered, self.instructions(), MODERN, self.info, missing or None, MISSING_KEY)
+        return merge.discover(offered, self.instructions(asker.told), MODERN, self.info, missing or None, MISSING_KEY)
 
     async def notify(self, envelope: Envelope, version: str) -> None:
         """Take a modern client's notification to every back that is there."""
@@ -441,14 +441,19 @@ class Many:
         known = [offered for offered in each if offered is not None]
         return merge.capabilities(known, is_whole=len(known) == len(self.members))
 
-    def instructions(self) -> str | None:
-        """What all of them say of themselves, under their names; the proxy's own instead, where it has any."""
+    def instructions(self, told: Mapping[str, str | None]) -> str | None:
+        """What all of them say of themselves, under their names; the proxy's own instead, where it has any.
+
+        Args:
+            told: what they said to one client alone, by their names.
+        """
         if self.settings.instructions is not None:
             return self.settings.instructions
-        said = [(member.name, member.instructions) for member in self.members if member.instructions]
+        each = [(member.name, told.get(member.name) or member.instructions) for member in self.members]
+        said = [(name, text) for name, text in each if text]
         if len(self.members) == 1:
             return said[0][1] if said else None
-        return merge.instructions([(name, text) for name, text in said if text is not None])
+        return merge.instructions(said)
 
 
 def _readdressed(request: ModernRequest, route: Route) -> ModernRequest:

@@ -75,6 +75,7 @@ class ManySession:
         self._level: Envelope | None = None
         self._watched = Watched()
         self._watching: asyncio.Task[None] | None = None
+        self._told: dict[str, str | None] = {}
         self._is_initialized = False
         self._is_closed = False
         strays.opened = self._listens
@@ -93,7 +94,7 @@ class ManySession:
             "capabilities": self._many.capabilities(is_modern=False),
             "serverInfo": self._many.info,
         }
-        instructions = self._many.instructions()
+        instructions = self._many.instructions(self._told)
         if instructions is not None:
             result["instructions"] = instructions
         return result_message(self._initialize.id or b"null", result)
@@ -385,7 +386,7 @@ class ManySession:
             if self._is_closed:
                 await member.gateway.end_session(session)
                 return
-            member.learn(open_object(parse_own(answer).members["result"]) or {})
+            self._told[member.name] = member.learn(open_object(parse_own(answer).members["result"]) or {})
             if self._is_initialized:
                 await session.notify(parse_own(notification_message(INITIALIZED)))
             leg.session, leg.answer_to_initialize = session, answer
