@@ -3,7 +3,7 @@
 ERA is legacy, modern, or mute (answers nothing). What it hears is appended to LOG with its name, and that it started.
 It starts fast: standard library only, run with -I -S. In its environment: TTL and SCOPE of its lists, PAGE (items on a
 page), TOOLS (more of them), CURSORS (circle, endless), ODD (JSON instead of a list), REFUSE (so many lists, with the
-words WHY), SLOW (seconds
+words WHY), LOST (so many lists are not answered), SLOW (seconds
 before it reads), DIES (at once, while this file is there), MUTE (methods that it does not answer), UNKNOWN (methods
 that it does not know), GATE (the file that the tool `wait` waits for), STUBBORN (it leaves late), HALF (half a pair of
 surrogates is in whatever it says of itself, in its cursors, and in the names of its tools).
@@ -27,6 +27,7 @@ lock = threading.Lock()
 CURSORS = os.environ.get("CURSORS", "")
 HALF = "\ud83d" if "HALF" in os.environ else ""
 REFUSE = int(os.environ.get("REFUSE", "0"))
+LOST = [None] * int(os.environ.get("LOST", "0"))
 asked: dict[Any, Any] = {}
 refused: list[Any] = []
 listening: list[Any] = []
@@ -73,6 +74,9 @@ def lists() -> dict[str, tuple[str, list[dict[str, Any]]]]:
 
 
 def listed(message: Any) -> None:
+    if LOST:
+        LOST.pop()
+        return
     if len(refused) < REFUSE:
         refused.append(message)
         error(message, -32000, os.environ.get("WHY", "Not now"))

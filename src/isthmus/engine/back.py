@@ -12,7 +12,7 @@ from msgspec import Raw
 from isthmus.engine.deadlines import Deadlines
 from isthmus.engine.settings import Settings
 from isthmus.engine.tasks import Tasks
-from isthmus.errors import BackFault, BackRefused, BackUnavailable, Fault, WrongEra
+from isthmus.errors import BackFault, BackRefused, BackUnavailable, CallExpired, Fault, WrongEra
 from isthmus.limits import LIST_PAGES, LISTING, MIRRORED_TOOLS, PROBE
 from isthmus.protocol import edits
 from isthmus.protocol.correlate import Correlator
@@ -143,6 +143,12 @@ class Back:
             self.on_fault(BackUnavailable(fault.why) if is_absent else fault)
         if is_absent and self._died is not None:
             self._died(fault.why)
+
+    def expired(self, fault: CallExpired) -> None:
+        """A request got no answer in its time. What one process says tells nothing of another."""
+        if self.client is not None:
+            self._discovered = None  # it is to say itself whether it is there
+            self.failed(fault)
 
     async def end_channels(self) -> None:
         """End every channel; none is opened any more."""

@@ -64,7 +64,7 @@ class ExpressCall(ModernCall):
         elif not self._is_over and self._connection is not None:
             self._is_over = True
             self._connection.abandon(self)
-            self.fail(self.expired(self._began))
+            self.expired(self._began)
 
     def done(self) -> bool:
         """Whether nobody waits any more (`http_stream.Waiter`)."""

@@ -197,6 +197,11 @@ class Gateway:
         return max((each.session.heard_since for each in self._pool), default=inf)
 
     @property
+    def has_answered(self) -> bool:
+        """Whether the back ever answered anything."""
+        return self.back.has_answered
+
+    @property
     def forwards(self) -> bool:
         """Whether headers of clients go on to the back."""
         return self.back.forwards

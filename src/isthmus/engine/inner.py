@@ -28,6 +28,10 @@ class Inner(Relay, Protocol):
         """
 
     @property
+    def has_answered(self) -> bool:
+        """Whether it ever answered anything."""
+
+    @property
     def forwards(self) -> bool:
         """Whether headers of clients go on to it."""
 

@@ -11,7 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from isthmus.engine.legacy_call import LegacyCall, OwnCall, Question
-from isthmus.errors import BackFault, BackUnavailable, Fault, fault_of
+from isthmus.errors import BackFault, BackUnavailable, CallExpired, Fault, fault_of
 from isthmus.protocol import edits
 from isthmus.protocol.correlate import Correlator
 from isthmus.protocol.names import CANCELLED, INITIALIZED, MESSAGE, PROGRESS
@@ -116,7 +116,9 @@ class LegacySession:
                 raise
             if call.is_open:
                 waited = self.deadlines.now() - began
-                call.fail(Fault(f"{self._back.name} did not answer {call.row.name} within {waited:.0f} s."))
+                expired = CallExpired(f"{self._back.name} did not answer {call.row.name} within {waited:.0f} s.")
+                self._back.expired(expired)
+                call.fail(expired)
                 self._back.tasks.start(self._tell_cancelled(call, "The proxy's deadline passed."))
         except Exception as error:
             call.fail(fault_of(error))

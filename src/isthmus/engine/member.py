@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from isthmus.engine.gateway import Gateway
 from isthmus.engine.inner import Inner
 from isthmus.engine.settings import Settings
-from isthmus.errors import BackFault, BackRefused, BackUnavailable, Fault, WrongEra
+from isthmus.errors import BackFault, BackRefused, BackUnavailable, CallExpired, Fault, WrongEra
 from isthmus.limits import LISTING, MIRRORED_TOOLS
 from isthmus.protocol.breaker import Breaker
 from isthmus.routing.choice import Choice
 from isthmus.routing.face import Face
-from isthmus.transports.target import Target
+from isthmus.transports.target import HttpTarget, Target
 from isthmus.wire.codec import decode, open_object, string
 from isthmus.wire.envelope import Envelope, Members
 
@@ -65,6 +65,10 @@ class Spec:
     """Whether it is of this process and is told the HTTP headers of each request, under `names.HEADERS_KEY`."""
     owned: Owned | None = None
     """What it has, where that is known here; what it has not then never goes to it."""
+
+
+Again = Callable[[], Coroutine[Any, Any, Any]]
+"""Does once more what a member was late with."""
 
 
 class Ends(NamedTuple):
@@ -116,6 +120,7 @@ class Member:
         self._breaker = Breaker()
         self._turned = turned
         self._reviving: asyncio.Task[None] | None = None
+        self._doubting: asyncio.Task[None] | None = None
         self._is_closed = False
         self._told: set[str] = set()
 
@@ -175,12 +180,19 @@ class Member:
     def answered(self) -> None:
         """It gave a sign of life."""
         if self._breaker.recovered():
+            if self._reviving is not None:
+                self._reviving.cancel()
             _log.warning("%s is back.", self.name)
             self._turned(self)
 
-    def late(self, pending: "asyncio.Task[Any]") -> None:
-        """It did not take part in something within its deadline; what still waits for it is not tried a second time."""
-        self._trip(f"it did not answer within {self.spec.deadline:g} s.", pending)
+    def late(self, pending: "asyncio.Task[Any]", again: "Again | None" = None) -> None:
+        """It did not take part in something within its deadline.
+
+        Args:
+            pending: what still waits for it.
+            again: what does the same once more; None where it is enough that it says what it is.
+        """
+        self._trip(self._too_late(), pending, again)
 
     def begin(self, work: Any) -> "asyncio.Task[Any]":
         """Run a coroutine until it ends or the member is closed."""
@@ -226,34 +238,60 @@ class Member:
             return  # one client's credentials are nobody else's trouble
         if isinstance(fault, BackUnavailable) and not isinstance(fault, WrongEra):
             self._trip(fault.why)
+        elif isinstance(fault, CallExpired):
+            if self.why_out is None and (self._doubting is None or self._doubting.done()):
+                self._doubting = self.begin(self._doubt())
         elif isinstance(fault, BackFault) and self._breaker.died(asyncio.get_running_loop().time(), fault.why):
             self._out()
 
-    def _trip(self, why: str, pending: "asyncio.Task[Any] | None" = None) -> None:
+    async def _doubt(self) -> None:
+        """A call got no answer in its time. If the server does not even say what it is, it is out."""
+        try:
+            async with asyncio.timeout(self.spec.deadline):
+                await self.probe()
+        except TimeoutError:
+            self._trip(self._too_late())
+        except BackUnavailable as fault:
+            self._trip(fault.why)
+        except Fault as fault:
+            _log.info("%s", fault.why)
+
+    def _too_late(self) -> str:
+        return f"it did not answer within {self.spec.deadline:g} s."
+
+    def _trip(self, why: str, pending: "asyncio.Task[Any] | None" = None, again: "Again | None" = None) -> None:
         if self._breaker.trip(why):
-            self._out(pending)
+            self._out(pending, again)
 
-    def _is_out(self) -> bool:
-        return self._breaker.why is not None
-
-    def _out(self, pending: "asyncio.Task[Any] | None" = None) -> None:
+    def _out(self, pending: "asyncio.Task[Any] | None" = None, again: "Again | None" = None) -> None:
         _log.warning("%s is out: %s", self.name, self._breaker.why)
         self._turned(self)
-        if self._reviving is None and not self._is_closed:
-            self._reviving = self.begin(self._revive(pending))
+        if not self._is_closed:
+            self._reviving = self.begin(self._revive(pending, again))
 
-    async def _revive(self, pending: "asyncio.Task[Any] | None") -> None:
-        """Try it until it answers."""
-        try:
-            if pending is not None:
-                await asyncio.wait([pending])
-            while self._is_out():
+    async def _revive(self, pending: "asyncio.Task[Any] | None", again: "Again | None") -> None:
+        """Try it until it answers, which ends this; one try at a time, each with more patience than the last.
+
+        An answer may have been lost for good, so no try is waited for as long as its request might take; but that a
+        process starts is: a second one would be no faster.
+        """
+        has_processes = not isinstance(self.spec.target, HttpTarget)
+        patience, most = self.spec.deadline, self.gateway.limits.call
+        while True:
+            if pending is None:
                 await asyncio.sleep(self._breaker.wait(random.random()))
-                if self._is_out():
-                    with suppress(Fault):
-                        await self.probe()
-        finally:
-            self._reviving = None
+                pending = self.begin(_quietly(again or self.probe))
+            is_starting = has_processes and (again is None or not self.gateway.has_answered)
+            await asyncio.wait([pending], timeout=None if is_starting else patience)
+            if pending.done():
+                again = None  # it came to nothing
+            pending.cancel()
+            patience, pending = min(2 * patience, most), None
+
+
+async def _quietly(work: Again) -> None:
+    with suppress(Fault):
+        await work()
 
 
 def _open(spec: Spec, settings: Settings, ends: Ends) -> Inner:
@@ -269,19 +307,27 @@ def _open(spec: Spec, settings: Settings, ends: Ends) -> Inner:
     return stand_in(inner, spec.stand)
 
 
+class Awaited(NamedTuple):
+    """What a member is to do: the task that waits for it, and what does it once more (`Member.late`)."""
+
+    member: Member
+    task: "asyncio.Task[Any]"
+    again: Again | None = None
+
+
 async def within_deadlines(
-    waiting: Sequence[tuple[Member, asyncio.Task[Any]]], now: Callable[[], float], spared: Collection[Member] = ()
+    waiting: Sequence[Awaited], now: Callable[[], float], spared: Collection[Member] = ()
 ) -> None:
     """Wait for what each member is to do until it is done or the member's deadline has passed; then the member is out.
 
     The tasks go on. Those that are `spared` are not put out.
     """
     began = now()
-    for deadline in sorted({member.spec.deadline for member, _ in waiting}):
-        tasks = {task for member, task in waiting if member.spec.deadline == deadline and not task.done()}
+    for deadline in sorted({each.member.spec.deadline for each in waiting}):
+        tasks = {each.task for each in waiting if each.member.spec.deadline == deadline and not each.task.done()}
         left = began + deadline - now()
         if tasks and left > 0:
             await asyncio.wait(tasks, timeout=left)
-    for member, task in waiting:
+    for member, task, again in waiting:
         if not task.done() and member not in spared:
-            member.late(task)
+            member.late(task, again)

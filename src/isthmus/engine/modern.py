@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Raw
 
 from isthmus import limits
-from isthmus.errors import Fault, FrontFault, fault_of
+from isthmus.errors import CallExpired, Fault, FrontFault, fault_of
 from isthmus.protocol import edits, param_headers
 from isthmus.protocol.judge import ModernRequest
 from isthmus.protocol.names import (
@@ -88,13 +88,15 @@ class ModernCall(Call):
             self.is_answered = True
             self._port.answer(error_message(self.front_id, fault.code, fault.why, fault.data), fault.status)
 
-    def expired(self, began: float) -> Fault:
-        """What to say when the deadline has passed."""
+    def expired(self, began: float) -> None:
+        """The deadline has passed: say so."""
         waited = self.back.deadlines.now() - began
-        return Fault(
+        fault = CallExpired(
             f"{self.back.name} did not answer {self.row.name} within {waited:.0f} s; the call was cancelled. "
             "Raise --timeout if it needs longer."
         )
+        self.back.expired(fault)
+        self.fail(fault)
 
     def end(self) -> None:
         """Answer a listening request as a server does that ends the subscription."""
@@ -156,7 +158,7 @@ async def settle(back: "Back", call: ModernCall, work: Coroutine[Any, Any, None]
         if call.row.is_endless:
             call.end()
         else:
-            call.fail(call.expired(began))
+            call.expired(began)
     except Fault as fault:
         back.failed(fault)
         call.fail(fault)

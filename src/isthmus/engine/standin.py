@@ -158,6 +158,10 @@ class StandIn:
         return self.below.heard_since
 
     @property
+    def has_answered(self) -> bool:
+        return self.below.has_answered
+
+    @property
     def forwards(self) -> bool:
         return self.below.forwards
 

@@ -14,11 +14,12 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from isthmus import limits
-from isthmus.engine.member import within_deadlines
+from isthmus.engine.member import Awaited, within_deadlines
 from isthmus.errors import BackFault, BackUnavailable, Fault, fault_of
 from isthmus.protocol import edits
 from isthmus.protocol.methods import row_of
@@ -298,7 +299,9 @@ class Catalog:
             else:
                 got.append(None)
                 waiting[at] = self._fetch(method, asker, member)
-        await within_deadlines([(members[at], task) for at, task in waiting.items()], self._now)
+        again = partial(self._ask_again, method, asker)
+        awaited = [Awaited(members[at], task, partial(again, members[at])) for at, task in waiting.items()]
+        await within_deadlines(awaited, self._now)
         for at, task in waiting.items():
             got[at] = task.result() if task.done() and not task.cancelled() else members[at].fault()
         return got
@@ -316,6 +319,9 @@ class Catalog:
         if task is None:
             task = self._fetching[key] = member.begin(self._fetch_and_keep(key, method, asker))
         return task
+
+    async def _ask_again(self, method: str, asker: Asker, member: "Member") -> None:
+        await self._fetch(method, asker, member)
 
     async def _fetch_and_keep(self, key: _Key, method: str, asker: Asker) -> Shelf | Fault:
         task = asyncio.current_task()

@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from isthmus import limits
 from isthmus.engine.gateway import PROBE
-from isthmus.engine.member import Ends, Member, Spec, within_deadlines
+from isthmus.engine.member import Awaited, Ends, Member, Spec, within_deadlines
 from isthmus.engine.settings import Settings
 from isthmus.engine.tasks import Tasks
 from isthmus.errors import Fault, fault_of
@@ -81,6 +81,7 @@ class Many:
     # -- as a member of others (`member.Inner`) ---------------------------------------------------------------------
 
     is_legacy = False
+    has_answered = True
     heard_since = inf
 
     def hear(self, failed: Callable[[Fault], object], changed: Callable[[str | None], object]) -> None:
@@ -373,7 +374,7 @@ class Many:
         if envelope.method == CANCELLED:
             return
         there = [member for member in self.members if member.why_out is None]
-        telling = [(member, member.begin(member.gateway.notify(copy_of(envelope), version))) for member in there]
+        telling = [Awaited(each, each.begin(each.gateway.notify(copy_of(envelope), version))) for each in there]
         await within_deadlines(telling, self.now)
 
     # -- legacy clients ---------------------------------------------------------------------------------------------
@@ -415,7 +416,7 @@ class Many:
             Who is missing, and why. One that is late and has said so in the other era is not.
         """
         new = [(m, work) for m, work in wanted if not m.has_met(is_modern=is_modern) and m.why_out is None]
-        waiting = [(m, m.begin(_quietly(work(m)))) for m, work in new]
+        waiting = [Awaited(m, m.begin(_quietly(work(m))), partial(work, m)) for m, work in new]
         known = {m for m, _ in new if m.is_met}
         await within_deadlines(waiting, self.now, known)
         return {member.name: member.why_out for member, _ in wanted if member.why_out is not None}

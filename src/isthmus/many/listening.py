@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Raw
 
 from isthmus import limits
-from isthmus.engine.member import Member, within_deadlines
+from isthmus.engine.member import Awaited, Member, within_deadlines
 from isthmus.errors import Fault
 from isthmus.many.ports import Heard
 from isthmus.protocol import edits
@@ -84,12 +84,12 @@ class _Listener:
         self._by_member = await self._sort()
         acknowledged = {member: self._begin(member) for member in many.members if self._wants(member)}
         many.listeners.add(self._changed)
-        waiting = [(member, many.tasks.start(_wait(event))) for member, event in acknowledged.items()]
+        waiting = [Awaited(member, many.tasks.start(_wait(event))) for member, event in acknowledged.items()]
         try:
-            await within_deadlines([each for each in waiting if each[0].why_out is None], many.now)
+            await within_deadlines([each for each in waiting if each.member.why_out is None], many.now)
         finally:
-            for _, task in waiting:
-                task.cancel()
+            for each in waiting:
+                each.task.cancel()
         granted: dict[str, Any] = dict.fromkeys(self._kinds, True)
         if self._granted:
             granted[_URIS] = self._granted

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Raw
 
 from isthmus.engine.asking import AskingSession
-from isthmus.engine.member import Member, Nested, within_deadlines
+from isthmus.engine.member import Awaited, Member, Nested, within_deadlines
 from isthmus.engine.questions import Questions
 from isthmus.engine.sharing import Box
 from isthmus.errors import BackUnavailable, Fault, FrontFault, fault_of
@@ -195,7 +195,7 @@ class ManySession:
 
     async def ask(self, member: Member, method: str, cursor: str | None) -> Page:
         """One page of a member's list."""
-        leg = await self._leg(member)
+        leg = await self._own_leg(member)
         params = {"cursor": cursor} if cursor is not None else {}
         if isinstance(leg.session, AskingSession):
             return await self._ask_modern(member, method, params)
@@ -283,12 +283,22 @@ class ManySession:
             known = ", ".join(legacy_front.LEVELS)
             raise FrontFault(f"There is no log level {level!r}; there are {known}.", code=INVALID_PARAMS)
         self._level = copy_of(envelope)
-        await self._tell_all(self._tell_level, self._legs.values())
+        await self._tell_all(self._tell_level, self._legs.values(), is_needed=False)
 
-    async def _tell_all(self, tell: "Callable[[Leg], Coroutine[Any, Any, None]]", legs: "Iterable[Leg]") -> None:
-        """Tell backs something; one that hangs holds the others and the client up for its deadline at most."""
-        telling = [(leg.member, leg.member.begin(tell(leg))) for leg in legs if leg.session is not None]
-        await within_deadlines([each for each in telling if each[0].why_out is None], self._many.now)
+    async def _tell_all(
+        self, tell: "Callable[[Leg], Coroutine[Any, Any, None]]", legs: "Iterable[Leg]", *, is_needed: bool = True
+    ) -> None:
+        """Tell backs something; one that hangs holds the others and the client up for its deadline at most.
+
+        Args:
+            tell: tells one of them.
+            legs: which.
+            is_needed: whether one that does not take it is out.
+        """
+        telling = [Awaited(leg.member, leg.member.begin(tell(leg))) for leg in legs if leg.session is not None]
+        waiting = [each for each in telling if each.member.why_out is None]
+        spared = {each.member for each in waiting if not is_needed}
+        await within_deadlines(waiting, self._many.now, spared)
 
     async def _tell_level(self, leg: Leg) -> None:
         """Say the client's level to one back, if it takes any."""
@@ -357,7 +367,17 @@ class ManySession:
     # -- inside: sessions -------------------------------------------------------------------------------------------
 
     async def _meet(self, member: Member) -> None:
-        await self._leg(member)
+        await self._own_leg(member)
+
+    async def _own_leg(self, member: Member) -> Leg:
+        """`_leg` for what no client waits for: to give that up is to give the opening up."""
+        try:
+            return await self._leg(member)
+        except asyncio.CancelledError:
+            leg = self._legs.get(member.main)
+            if leg is not None and leg.opening is not None:
+                leg.opening.cancel()
+            raise
 
     async def _leg(self, member: Member) -> Leg:
         """What the client has at a member, opened if it isn't.

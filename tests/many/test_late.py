@@ -1,0 +1,135 @@
+"""A back that does not answer for a while, or loses an answer, takes part again as soon as it answers."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isthmus.engine.member import Spec
+from isthmus.engine.settings import Settings
+from isthmus.limits import Limits
+from isthmus.routing.face import Face
+from isthmus.transports.target import HttpTarget
+from tests.engine.clients import LegacyClient, run, until
+from tests.engine.http_back import Exchange, HttpBack, answer, http_back
+from tests.many.servers import OWN_TOOLS, client_of, many, prefixed, said, shown, spec
+
+ERAS = ["legacy", "modern"]
+ONE = prefixed(OWN_TOOLS, "a")
+
+
+class Mute:
+    """Swallows what a back is asked, while it `is_mute`."""
+
+    def __init__(self) -> None:
+        self.is_mute = True
+        self.swallowed: list[str] = []
+
+    async def __call__(self, back: HttpBack, exchange: Exchange) -> None:
+        if self.is_mute:
+            self.swallowed.append(exchange.message.get("method", exchange.verb))
+        else:
+            await answer(back, exchange)
+
+
+def remote(back: HttpBack, **limits: Any) -> Spec:
+    back.tools = [{"name": "echo", "inputSchema": {"type": "object"}}]
+    settings = Settings(limits=Limits(**limits))
+    return Spec(name="b", target=HttpTarget("b", back.url), face=Face("b"), settings=settings, deadline=0.6, ttl=60)
+
+
+@pytest.mark.parametrize("client", ERAS)
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("is_met", [False, True])
+def test_one_that_was_mute_takes_part_as_soon_as_it_answers(
+    client: str, era: str, is_met: bool, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        mute = Mute()
+        mute.is_mute = not is_met
+        async with http_back(era, mute) as back, many(spec("modern", "a", tmp_path / "log"), remote(back)) as made:
+            one = await client_of(made, client)
+            if is_met:
+                await one.call(0, "b_echo").result()
+                mute.is_mute = True
+            listed = one.request(1, "tools/list")
+            assert shown(await listed.result()) == ONE
+            assert listed.took < 1.5
+            again = one.request(2, "tools/list")
+            assert shown(await again.result()) == ONE
+            assert again.took < 0.5
+            await until(lambda: len(mute.swallowed) > 1)  # it is tried while the first request still waits
+            mute.is_mute = False
+            began = made.now()
+            await until(lambda: made.members[1].why_out is None)
+            assert made.now() - began < 5
+            last = one.request(3, "tools/list")
+            assert shown(await last.result()) == [*ONE, "b_echo"]
+            assert last.took < 0.5
+            assert (await one.call(4, "b_echo", x=1).result())["echo"] == {"x": 1}
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+@pytest.mark.parametrize("era", ERAS)
+def test_a_list_whose_answer_was_lost_is_asked_for_again(client: str, era: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(spec("modern", "a", log), spec(era, "b", log, LOST=2, deadline=0.3, ttl=60)) as made:
+            one = await client_of(made, client)
+            await one.call(0, "b_echo").result()
+            assert shown(await one.request(1, "tools/list").result()) == ONE
+            await until(lambda: made.members[1].why_out is None)
+            last = one.request(2, "tools/list")
+            assert shown(await last.result()) == prefixed(OWN_TOOLS, "a", "b")
+            assert said(await one.call(3, "b_echo").result())["from"] == "b"
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("patience", [0.4, 0.8])
+def test_a_call_that_is_not_answered_has_the_server_asked_whether_it_is_there(
+    client: str, era: str, patience: float, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        mute = Mute()
+        mute.is_mute = False
+        async with (
+            http_back(era, mute) as back,
+            many(spec("modern", "a", tmp_path / "log"), remote(back, call=patience)) as made,
+        ):
+            one = await client_of(made, client)
+            assert shown(await one.request(0, "tools/list").result()) == [*ONE, "b_echo"]
+            await one.call(1, "b_hang").error()
+            await until(lambda: back.messages("initialize" if era == "legacy" else "server/discover"))
+            assert made.members[1].why_out is None  # it is only that tool
+            mute.is_mute = True
+            assert "did not answer" in (await one.call(2, "b_echo").error())["message"]
+            await until(lambda: made.members[1].why_out)
+            failed = one.call(3, "b_echo")
+            assert (await failed.error())["message"].startswith("b is not there: ")
+            assert ("did not answer within 0.6 s" in str(made.members[1].why_out)) is (patience > 0.6)
+            assert failed.took < 0.5
+            mute.is_mute = False
+            await until(lambda: made.members[1].why_out is None)
+            assert (await one.call(4, "b_echo", x=1).result())["echo"] == {"x": 1}
+
+    run(scenario)
+
+
+def test_one_that_takes_no_log_level_is_not_out_for_that(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        async with many(
+            spec("modern", "a", log), spec("legacy", "b", log, MUTE="logging/setLevel", deadline=0.2)
+        ) as made:
+            one = await LegacyClient.open(made)
+            await one.call(0, "b_echo").result()
+            assert await one.request(1, "logging/setLevel", level="info").result() == {}
+            assert made.members[1].why_out is None
+            assert said(await one.call(2, "b_echo").result())["from"] == "b"
+
+    run(scenario)
