@@ -1,5 +1,7 @@
 """A back that does not answer for a while, or loses an answer, takes part again as soon as it answers."""
 
+import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from isthmus.routing.face import Face
 from isthmus.transports.target import HttpTarget
 from tests.engine.clients import LegacyClient, run, until
 from tests.engine.http_back import Exchange, HttpBack, answer, http_back
-from tests.many.servers import OWN_TOOLS, client_of, many, prefixed, said, shown, spec
+from tests.many.servers import OWN_TOOLS, client_of, heard, many, prefixed, said, shown, spec
 
 ERAS = ["legacy", "modern"]
 ONE = prefixed(OWN_TOOLS, "a")
@@ -116,6 +118,50 @@ def test_a_call_that_is_not_answered_has_the_server_asked_whether_it_is_there(
             mute.is_mute = False
             await until(lambda: made.members[1].why_out is None)
             assert (await one.call(4, "b_echo", x=1).result())["echo"] == {"x": 1}
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+@pytest.mark.parametrize("era", ERAS)
+def test_a_list_that_came_late_is_there_for_who_is_told_of_it(client: str, era: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async def slow(back: HttpBack, exchange: Exchange) -> None:
+            if exchange.message.get("method") == "tools/list":
+                await asyncio.sleep(0.9)
+            await answer(back, exchange)
+
+        async with http_back(era, slow) as back:
+            lists = replace(remote(back), ttl=None)
+            async with many(spec("modern", "a", tmp_path / "log"), lists) as made:
+                one = await client_of(made, client)
+                turned = asyncio.Event()
+                assert shown(await one.request(1, "tools/list").result()) == ONE
+                made.listeners.add(turned.set)
+                await turned.wait()
+                assert made.members[1].why_out is None and len(back.messages("tools/list")) == 1
+                again = one.request(2, "tools/list")
+                assert shown(await again.result()) == [*ONE, "b_echo"]
+                assert again.took < 0.5 and len(back.messages("tools/list")) == 1
+                made.listeners.clear()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+@pytest.mark.parametrize("era", ERAS)
+def test_one_that_hangs_in_one_list_alone_can_be_called(client: str, era: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        stuck = spec(era, "b", log, MUTE="prompts/list", deadline=0.2)
+        async with many(spec("modern", "a", log), stuck) as made:
+            one = await client_of(made, client)
+            await one.call(0, "b_echo").result()
+            assert len((await one.request(1, "prompts/list").result())["prompts"]) == 1
+            assert made.members[1].why_out is not None
+            await until(lambda: made.members[1].why_out is None)
+            assert len(heard(log, "b", "prompts/list")) == 3
+            assert said(await one.call(2, "b_echo").result())["from"] == "b"
 
     run(scenario)
 

@@ -7,13 +7,14 @@ from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from isthmus.engine.gateway import Gateway
 from isthmus.engine.inner import Inner
 from isthmus.engine.settings import Settings
 from isthmus.errors import BackFault, BackRefused, BackUnavailable, CallExpired, Fault, WrongEra
-from isthmus.limits import LISTING, MIRRORED_TOOLS
+from isthmus.limits import LISTING, MIRRORED_TOOLS, RESTART_MOST
 from isthmus.protocol.breaker import Breaker
 from isthmus.routing.choice import Choice
 from isthmus.routing.face import Face
@@ -79,6 +80,8 @@ class Ends(NamedTuple):
 
 
 _NO_ENDS: Final = Ends()
+_ASKED_AGAIN: Final = 3
+"""How often something is asked of a member that is late with it, the first time included."""
 
 
 class Member:
@@ -273,18 +276,20 @@ class Member:
         """Try it until it answers, which ends this; one try at a time, each with more patience than the last.
 
         An answer may have been lost for good, so no try is waited for as long as its request might take; but that a
-        process starts is: a second one would be no faster.
+        process starts is: a second one would be no faster. One that hangs in a single list is not out for good: when
+        that was asked for three times, it only has to say what it is.
         """
         has_processes = not isinstance(self.spec.target, HttpTarget)
-        patience, most = self.spec.deadline, self.gateway.limits.call
-        while True:
+        patience = self.spec.deadline
+        most = max(patience, RESTART_MOST)
+        for number in count(1):
             if pending is None:
                 await asyncio.sleep(self._breaker.wait(random.random()))
                 pending = self.begin(_quietly(again or self.probe))
             is_starting = has_processes and (again is None or not self.gateway.has_answered)
             await asyncio.wait([pending], timeout=None if is_starting else patience)
-            if pending.done():
-                again = None  # it came to nothing
+            if pending.done() or number == _ASKED_AGAIN:
+                again = None
             pending.cancel()
             patience, pending = min(2 * patience, most), None
 

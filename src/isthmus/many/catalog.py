@@ -265,6 +265,15 @@ class Catalog:
         self._forget(lambda key: key.member is member and key.kind in kinds)
         self._refresh(kinds)
 
+    def turned(self, member: "Member") -> None:
+        """A member is out, or there again: nothing that is kept of it counts, and nothing that it never answered."""
+        self._shelves.forget(lambda key: key.member is member)
+        if member.why_out is None:
+            me = asyncio.current_task()
+            fetching = self._fetching.items()
+            self._fetching = {key: task for key, task in fetching if key.member is not member or task is me}
+        self._refresh(tuple(KIND_OF.values()))
+
     def forget(self, owner: Hashable) -> None:
         """Forget what belongs to an owner."""
         self._forget(lambda key: key.owner == owner)
@@ -324,7 +333,7 @@ class Catalog:
         await self._fetch(method, asker, member)
 
     async def _fetch_and_keep(self, key: _Key, method: str, asker: Asker) -> Shelf | Fault:
-        task = asyncio.current_task()
+        task, began = asyncio.current_task(), self._now()
         try:
             shelf = await _all_pages(key.member, method, asker, self._now)
         except Exception as error:
@@ -333,6 +342,9 @@ class Catalog:
             is_current = self._fetching.get(key) is task
             if is_current:
                 del self._fetching[key]
+        now, deadline = self._now(), key.member.spec.deadline
+        if now - began > deadline:  # who hears that it is back is not to wait for the same list again
+            shelf.until = max(shelf.until, now + deadline)
         key.member.answered()
         if is_current and shelf.until > self._now() and (shelf.is_public or asker.is_known):
             self._shelves.put(key._replace(owner=None) if shelf.is_public else key, shelf)

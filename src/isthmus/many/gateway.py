@@ -216,7 +216,7 @@ class Many:
 
     def _turned(self, member: Member) -> None:
         """A member is out, or there again."""
-        self.catalog.changed(member, None)
+        self.catalog.turned(member)
         self._announce()
 
     def _changed(self, member: Member, kind: str | None) -> None:
