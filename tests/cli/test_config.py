@@ -217,6 +217,16 @@ def test_nobody_is_asked_while_clients_are_served(tmp_path: Path, monkeypatch: p
     assert commands(plan.again()) == ["/a", "x"] and asked == ["a", "b"]
 
 
+def test_a_new_name_of_the_whole_replaces_no_server(tmp_path: Path) -> None:
+    file = tmp_path / "mcp.json"
+    servers = {"a": {"command": "/a"}, "b": {"command": "/b"}}
+    write(file, {"mcpServers": servers, "isthmus": {"name": "one"}})
+    plan, settings = read_plan(str(file), name=None, watches=False)
+    write(file, {"mcpServers": servers, "isthmus": {"name": "two"}})
+    assert plan.again is not None and plan.again() == plan.specs
+    assert settings.name == plan.specs[0].settings.name == "one"
+
+
 def test_nobody_is_asked_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
     assert config.asker() is None

@@ -61,6 +61,7 @@ def read_plan(path: str, *, name: str | None, watches: bool) -> "tuple[Plan, Set
         return read(lambda wanted: known.get(wanted.id)).specs
 
     config = read(_once(asker(), known))
+    name = config.settings.name  # a new one would replace every server, and is nobody's who is there already
     watched = (lambda: files) if watches else None
     plan = Plan(name=Path(path).name, specs=config.specs, again=again, watched=watched)
     return plan, config.settings
