@@ -12,7 +12,7 @@ from isthmus.engine.settings import Settings
 from isthmus.limits import Limits
 from isthmus.routing.face import Face
 from isthmus.transports.target import HttpTarget
-from tests.engine.clients import LegacyClient, run, until
+from tests.engine.clients import LegacyClient, ModernClient, run, until
 from tests.engine.http_back import Exchange, HttpBack, answer, http_back
 from tests.many.servers import OWN_TOOLS, client_of, heard, many, prefixed, said, shown, spec
 
@@ -162,6 +162,50 @@ def test_one_that_hangs_in_one_list_alone_can_be_called(client: str, era: str, t
             await until(lambda: made.members[1].why_out is None)
             assert len(heard(log, "b", "prompts/list")) == 3
             assert said(await one.call(2, "b_echo").result())["from"] == "b"
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+@pytest.mark.parametrize("era", ERAS)
+def test_one_that_tells_each_client_what_it_is_holds_only_the_first_one_up(
+    client: str, era: str, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        mute = Mute()
+        mute.is_mute = False
+        async with http_back(era, mute) as back:
+            private = replace(remote(back), settings=Settings(forward_headers=("authorization",)))
+            async with many(spec("modern", "a", tmp_path / "log"), private) as made:
+
+                async def meet() -> None:
+                    one = await client_of(made, client)
+                    if isinstance(one, ModernClient):
+                        await one.request(1, "server/discover").result()
+
+                await meet()
+                mute.is_mute = True
+                await meet()
+                began = made.now()
+                await meet()
+                assert made.now() - began < 0.5
+
+    run(scenario)
+
+
+def test_a_slow_start_for_a_second_client_is_waited_for(tmp_path: Path) -> None:
+    """Each has a process of its own: that the server is known says nothing of how long another takes."""
+
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        slow = spec("legacy", "b", log, SLOW=0.9, deadline=0.2, ttl=60)
+        async with many(spec("modern", "a", log), slow) as made:
+            for number in (1, 2):
+                one = await LegacyClient.open(made)
+                await one.request(0, "tools/list").result()
+                await until(lambda: made.members[1].why_out is None)
+                assert shown(await one.request(1, "tools/list").result()) == prefixed(OWN_TOOLS, "a", "b")
+                assert len(heard(log, "b", "started")) == number
 
     run(scenario)
 

@@ -119,7 +119,8 @@ class Member:
         """What it said it can do, to modern clients and to legacy ones."""
         self.instructions: str | None = None
         """What it said of its use, to anybody."""
-        self._is_private = False
+        self.is_private = False
+        """Whether it tells each client itself what it is."""
         self._breaker = Breaker()
         self._turned = turned
         self._reviving: asyncio.Task[None] | None = None
@@ -146,7 +147,7 @@ class Member:
     def has_met(self, *, is_modern: bool) -> bool:
         """Whether it has said to a client of an era what it is, and would say nothing else to another."""
         has_said = is_modern in self._offered or (is_modern and self.is_met and self.gateway.is_legacy)
-        return has_said and not self._is_private
+        return has_said and not self.is_private
 
     def capabilities(self, *, is_modern: bool) -> dict[str, Any] | None:
         """What it said to clients of an era that it can do, or else to those of the other; None while it never said.
@@ -175,10 +176,10 @@ class Member:
         offered = decode(said["capabilities"]) if "capabilities" in said else {}
         self._offered[is_modern] = offered if isinstance(offered, dict) else {}
         instructions = string(said.get("instructions"))
-        self._is_private = self.gateway.forwards and string(said.get("cacheScope")) != "public"
-        self.instructions = instructions if not self._is_private else None
+        self.is_private = self.gateway.forwards and string(said.get("cacheScope")) != "public"
+        self.instructions = instructions if not self.is_private else None
         self.answered()
-        return instructions if self._is_private else None
+        return instructions if self.is_private else None
 
     def answered(self) -> None:
         """It gave a sign of life."""

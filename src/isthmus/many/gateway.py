@@ -417,7 +417,7 @@ class Many:
         """
         new = [(m, work) for m, work in wanted if not m.has_met(is_modern=is_modern) and m.why_out is None]
         waiting = [Awaited(m, m.begin(_quietly(work(m))), partial(work, m)) for m, work in new]
-        known = {m for m, _ in new if m.is_met}
+        known = {m for m, _ in new if m.is_met and not m.is_private}
         await within_deadlines(waiting, self.now, known)
         return {member.name: member.why_out for member, _ in wanted if member.why_out is not None}
 

@@ -29,6 +29,7 @@ from isthmus.protocol.crossings import legacy_front
 from isthmus.protocol.judge import make_modern
 from isthmus.protocol.names import CANCELLED, HEADERS_KEY, INITIALIZED, PROGRESS
 from isthmus.routing.face import KEYS, NAMED
+from isthmus.transports.target import HttpTarget
 from isthmus.types import Port, Strays, refuse_twice
 from isthmus.wire.codec import close_object, encode, identify, open_object, parse, parse_own, string
 from isthmus.wire.envelope import (
@@ -370,12 +371,12 @@ class ManySession:
         await self._own_leg(member)
 
     async def _own_leg(self, member: Member) -> Leg:
-        """`_leg` for what no client waits for: to give that up is to give the opening up."""
+        """`_leg` for what no client waits for: to give that up is to give the opening up, unless a process starts."""
         try:
             return await self._leg(member)
         except asyncio.CancelledError:
             leg = self._legs.get(member.main)
-            if leg is not None and leg.opening is not None:
+            if leg is not None and leg.opening is not None and isinstance(member.spec.target, HttpTarget):
                 leg.opening.cancel()
             raise
 
