@@ -166,6 +166,108 @@ def test_one_that_hangs_in_one_list_alone_can_be_called(client: str, era: str, t
     run(scenario)
 
 
+@pytest.mark.parametrize("era", ERAS)
+def test_what_is_kept_of_a_server_is_no_sign_of_life(era: str, tmp_path: Path) -> None:
+    """What it is, which it said to be good for an hour, or the session that all share."""
+
+    async def scenario() -> None:
+        mute = Mute()
+        mute.is_mute = False
+
+        async def handle(back: HttpBack, exchange: Exchange) -> None:
+            if exchange.message.get("method") == "server/discover" and era == "modern" and not mute.is_mute:
+                said = {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}, "resultType": "complete"}
+                exchange.result(ttlMs=3_600_000, cacheScope="public", **said)
+            else:
+                await mute(back, exchange)
+
+        async with http_back(era, handle) as back:
+            settings = Settings(isolation="shared", limits=Limits(call=0.6))
+            shared = replace(remote(back), settings=settings, deadline=0.2, ttl=None)
+            async with many(spec("modern", "a", tmp_path / "log"), shared) as made:
+                one = await client_of(made, "legacy")
+                await one.call(0, "b_echo").result()
+                mute.is_mute = True
+                await one.call(1, "b_echo").error()
+                await until(lambda: made.members[1].why_out)
+                tried = len(mute.swallowed)
+                await until(lambda: len(mute.swallowed) > tried + 3)
+                assert made.members[1].why_out is not None
+                mute.is_mute = False
+                await until(lambda: made.members[1].why_out is None)
+                await one.call(2, "b_echo").result()
+
+    run(scenario)
+
+
+def test_a_call_that_waits_for_the_opening_has_it_go_on(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        pause = asyncio.Event()
+        pause.set()
+
+        async def slow(back: HttpBack, exchange: Exchange) -> None:
+            if exchange.message.get("method") == "initialize":
+                await pause.wait()
+            await answer(back, exchange)
+
+        async with http_back("legacy", slow) as back:
+            late = replace(remote(back), deadline=0.2)
+            async with many(spec("modern", "a", tmp_path / "log"), late) as made:
+                await (await client_of(made, "legacy")).call(0, "b_echo").result()
+                pause.clear()
+                one = await client_of(made, "legacy")
+                calling = one.call(1, "b_echo", x=1)
+                assert shown(await one.request(2, "tools/list").result()) == ONE
+                opened = len(back.messages("initialize"))
+                await until(lambda: len(back.messages("initialize")) > opened + 1)  # the list was given up
+                pause.set()
+                assert (await calling.result())["echo"] == {"x": 1}
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("client", ERAS)
+@pytest.mark.parametrize("era", ERAS)
+def test_a_slow_start_after_a_death_is_waited_for(client: str, era: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        log = tmp_path / "log"
+        slow = spec(era, "b", log, SLOW=1.2, deadline=0.2, ttl=60)
+        async with many(spec("modern", "a", log), slow) as made:
+            one = await client_of(made, client)
+            await until(lambda: made.members[1].why_out is None)
+            await one.call(0, "b_echo").result()
+            await one.call(1, "b_die").error()
+            started = len(heard(log, "b", "started"))
+            assert shown(await one.request(2, "tools/list").result()) == ONE
+            await until(lambda: made.members[1].why_out is None)
+            assert shown(await one.request(3, "tools/list").result()) == prefixed(OWN_TOOLS, "a", "b")
+            assert len(heard(log, "b", "started")) == started + 1
+
+    run(scenario)
+
+
+def test_one_beside_another_that_leaves_is_tried_no_more(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with http_back("legacy", Mute()) as back:
+            main = remote(back)
+            beside = replace(main, name="c", face=Face("c"), beside="b", deadline=0.2)
+            stays = [spec("modern", "a", tmp_path / "log"), main]
+            turns: list[str | None] = []
+            async with many(*stays, beside) as made:
+                client = await client_of(made, "modern")
+                await client.request(1, "tools/list").result()
+                left = made.members[2]
+                assert left.why_out is not None
+                made.reload(stays)
+                made.listeners.add(lambda: turns.append(left.why_out))
+                await until(lambda: left._reviving is not None and left._reviving.done())
+                left.answered()
+                assert not turns
+                made.listeners.clear()
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("client", ERAS)
 @pytest.mark.parametrize("era", ERAS)
 def test_one_that_tells_each_client_what_it_is_holds_only_the_first_one_up(

@@ -72,6 +72,8 @@ class Back:
         """Whether a list of its tools was seen, or was asked for and will not come."""
         self.client: HttpClient | None = None
         self.has_answered = False
+        self.opening = 0
+        """Legacy sessions that are being opened."""
         self.on_fault: Callable[[Fault], object] | None = None
         """Called with what a request failed with."""
         self.on_change: Callable[[str | None], object] | None = None
@@ -147,8 +149,17 @@ class Back:
     def expired(self, fault: CallExpired) -> None:
         """A request got no answer in its time. What one process says tells nothing of another."""
         if self.client is not None:
-            self._discovered = None  # it is to say itself whether it is there
             self.failed(fault)
+
+    def doubt(self) -> None:
+        """Whether it is there, it is to say itself from now on, and not what is kept of it."""
+        self._discovered = None
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether a process has been started and has not said yet what it is."""
+        is_channel_opening = self._channels is not None and self._channels.is_opening
+        return self.client is None and (self.opening > 0 or is_channel_opening)
 
     async def end_channels(self) -> None:
         """End every channel; none is opened any more."""

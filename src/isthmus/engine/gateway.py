@@ -15,11 +15,12 @@ from isthmus.errors import BackUnavailable, Fault, WrongEra
 from isthmus.protocol.judge import ModernRequest
 from isthmus.protocol.names import CANCELLED
 from isthmus.protocol.versions import LEGACY
+from isthmus.transports.http_back import error_code
 from isthmus.transports.target import Target
 from isthmus.types import Mute, Port, Session, Strays
 from isthmus.version import __version__
 from isthmus.wire.codec import close_object, one_line, parse_own
-from isthmus.wire.envelope import Envelope, error_message, request_message
+from isthmus.wire.envelope import METHOD_NOT_FOUND, Envelope, error_message, request_message
 from isthmus.wire.headers import mirrored_lines
 
 if TYPE_CHECKING:
@@ -180,9 +181,23 @@ class Gateway:
         Raises:
             Fault: it can't be asked.
         """
+        self.back.doubt()
         session, answer = await self.open_session(parse_own(PROBE), Mute())
-        await self.end_session(session)
+        try:
+            if self._settings.isolation == "shared":  # and opened long since
+                await self._ping(session)
+        finally:
+            await self.end_session(session)
         return bytes(parse_own(answer).members["result"])
+
+    async def _ping(self, session: Session) -> None:
+        from isthmus.engine.sharing import Box
+
+        box = Box()
+        await session.request(parse_own(request_message(b"1", "ping", {})), box)
+        answer = parse_own(box.message)
+        if "error" in answer.members and error_code(answer) != METHOD_NOT_FOUND:
+            raise BackUnavailable(f"{self.back.name} does not answer a ping.")
 
     @property
     def is_legacy(self) -> bool:
@@ -197,9 +212,9 @@ class Gateway:
         return max((each.session.heard_since for each in self._pool), default=inf)
 
     @property
-    def has_answered(self) -> bool:
-        """Whether the back ever answered anything."""
-        return self.back.has_answered
+    def is_opening(self) -> bool:
+        """Whether a process of the back has been started and has not said yet what it is."""
+        return self.back.is_opening
 
     @property
     def forwards(self) -> bool:

@@ -28,8 +28,8 @@ class Inner(Relay, Protocol):
         """
 
     @property
-    def has_answered(self) -> bool:
-        """Whether it ever answered anything."""
+    def is_opening(self) -> bool:
+        """Whether a process of it has been started and has not said yet what it is."""
 
     @property
     def forwards(self) -> bool:

@@ -260,6 +260,7 @@ class LegacySession:
         call = OwnCall(self, "initialize")
         self._there, self._is_lost = self._back.new_session(self, self._forwarded), False
         there = self._there
+        self._back.opening += 1
         try:
             async with asyncio.timeout(self._back.limits.call):
                 text = edits.with_id(envelope, str(call.id).encode())
@@ -274,6 +275,8 @@ class LegacySession:
             if isinstance(error, TimeoutError):
                 raise BackUnavailable(f"{self._back.name} did not answer initialize in time. Is it running?") from None
             raise
+        finally:
+            self._back.opening -= 1
         result = open_object(call.answer.members["result"])
         version = string(result["protocolVersion"]) if result is not None and "protocolVersion" in result else None
         self.version = version or ASSUMED

@@ -18,7 +18,7 @@ from isthmus.limits import LISTING, MIRRORED_TOOLS, RESTART_MOST
 from isthmus.protocol.breaker import Breaker
 from isthmus.routing.choice import Choice
 from isthmus.routing.face import Face
-from isthmus.transports.target import HttpTarget, Target
+from isthmus.transports.target import Target
 from isthmus.wire.codec import decode, open_object, string
 from isthmus.wire.envelope import Envelope, Members
 
@@ -183,7 +183,7 @@ class Member:
 
     def answered(self) -> None:
         """It gave a sign of life."""
-        if self._breaker.recovered():
+        if self._breaker.recovered() and not self._is_closed:
             if self._reviving is not None:
                 self._reviving.cancel()
             _log.warning("%s is back.", self.name)
@@ -234,6 +234,8 @@ class Member:
     async def close(self) -> None:
         """End every session, process and connection."""
         self._is_closed = True
+        if self._reviving is not None:
+            self._reviving.cancel()
         if self.main is self:
             await self.gateway.close()
 
@@ -280,15 +282,15 @@ class Member:
         process starts is: a second one would be no faster. One that hangs in a single list is not out for good: when
         that was asked for three times, it only has to say what it is.
         """
-        has_processes = not isinstance(self.spec.target, HttpTarget)
         patience = self.spec.deadline
         most = max(patience, RESTART_MOST)
         for number in count(1):
             if pending is None:
                 await asyncio.sleep(self._breaker.wait(random.random()))
                 pending = self.begin(_quietly(again or self.probe))
-            is_starting = has_processes and (again is None or not self.gateway.has_answered)
-            await asyncio.wait([pending], timeout=None if is_starting else patience)
+            await asyncio.wait([pending], timeout=patience)
+            if not pending.done() and self.gateway.is_opening:
+                await asyncio.wait([pending])
             if pending.done() or number == _ASKED_AGAIN:
                 again = None
             pending.cancel()

@@ -158,8 +158,8 @@ class StandIn:
         return self.below.heard_since
 
     @property
-    def has_answered(self) -> bool:
-        return self.below.has_answered
+    def is_opening(self) -> bool:
+        return self.below.is_opening
 
     @property
     def forwards(self) -> bool:

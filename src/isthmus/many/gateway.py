@@ -81,7 +81,7 @@ class Many:
     # -- as a member of others (`member.Inner`) ---------------------------------------------------------------------
 
     is_legacy = False
-    has_answered = True
+    is_opening = False
     heard_since = inf
 
     def hear(self, failed: Callable[[Fault], object], changed: Callable[[str | None], object]) -> None:

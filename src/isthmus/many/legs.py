@@ -44,6 +44,8 @@ class Leg(Mute):
         self.opened: Callable[[], object] | None = None
         self.fault: Fault | None = None
         """Why it could not be opened."""
+        self.waiting = 0
+        """Requests that wait for the opening."""
         self.answer_to_initialize = b""
         self.asked: Asked = {}
         self._owner = owner

@@ -371,12 +371,13 @@ class ManySession:
         await self._own_leg(member)
 
     async def _own_leg(self, member: Member) -> Leg:
-        """`_leg` for what no client waits for: to give that up is to give the opening up, unless a process starts."""
+        """`_leg` for what no client waits for. The opening goes with it, unless others wait or a process starts."""
         try:
             return await self._leg(member)
         except asyncio.CancelledError:
             leg = self._legs.get(member.main)
-            if leg is not None and leg.opening is not None and isinstance(member.spec.target, HttpTarget):
+            is_needed = leg is None or leg.waiting > 0 or not isinstance(member.spec.target, HttpTarget)
+            if leg is not None and leg.opening is not None and not is_needed:
                 leg.opening.cancel()
             raise
 
@@ -393,7 +394,11 @@ class ManySession:
         if leg.session is None:
             if leg.opening is None or leg.opening.done():
                 leg.opening = member.begin(self._open(leg))
-            await asyncio.wait([leg.opening])
+            leg.waiting += 1
+            try:
+                await asyncio.wait([leg.opening])
+            finally:
+                leg.waiting -= 1
             if leg.session is None:
                 raise leg.fault or BackUnavailable(f"{member.name} could not be opened for this session. Try again.")
         return leg

@@ -312,6 +312,11 @@ class ModernChannels:
         self._queue: deque[asyncio.Future[None]] = deque()
         self.is_modern: bool | None = None
 
+    @property
+    def is_opening(self) -> bool:
+        """Whether a channel is being opened."""
+        return self._opening.locked()
+
     async def call(self, call: Call, request: ModernRequest, probe: Callable[[], tuple[Collect, bytes]]) -> None:
         """Send one modern request; returns when it is answered. Cancelling cancels it at the back too.
 
