@@ -23,8 +23,8 @@ ONE = prefixed(OWN_TOOLS, "a")
 class Mute:
     """Swallows what a back is asked, while it `is_mute`."""
 
-    def __init__(self) -> None:
-        self.is_mute = True
+    def __init__(self, is_mute: bool = True) -> None:
+        self.is_mute = is_mute
         self.swallowed: list[str] = []
 
     async def __call__(self, back: HttpBack, exchange: Exchange) -> None:
@@ -47,8 +47,7 @@ def test_one_that_was_mute_takes_part_as_soon_as_it_answers(
     client: str, era: str, is_met: bool, tmp_path: Path
 ) -> None:
     async def scenario() -> None:
-        mute = Mute()
-        mute.is_mute = not is_met
+        mute = Mute(is_mute=not is_met)
         async with http_back(era, mute) as back, many(spec("modern", "a", tmp_path / "log"), remote(back)) as made:
             one = await client_of(made, client)
             if is_met:
@@ -97,8 +96,7 @@ def test_a_call_that_is_not_answered_has_the_server_asked_whether_it_is_there(
     client: str, era: str, patience: float, tmp_path: Path
 ) -> None:
     async def scenario() -> None:
-        mute = Mute()
-        mute.is_mute = False
+        mute = Mute(is_mute=False)
         async with (
             http_back(era, mute) as back,
             many(spec("modern", "a", tmp_path / "log"), remote(back, call=patience)) as made,
@@ -171,8 +169,7 @@ def test_what_is_kept_of_a_server_is_no_sign_of_life(era: str, tmp_path: Path) -
     """What it is, which it said to be good for an hour, or the session that all share."""
 
     async def scenario() -> None:
-        mute = Mute()
-        mute.is_mute = False
+        mute = Mute(is_mute=False)
 
         async def handle(back: HttpBack, exchange: Exchange) -> None:
             if exchange.message.get("method") == "server/discover" and era == "modern" and not mute.is_mute:
@@ -274,8 +271,7 @@ def test_one_that_tells_each_client_what_it_is_holds_only_the_first_one_up(
     client: str, era: str, tmp_path: Path
 ) -> None:
     async def scenario() -> None:
-        mute = Mute()
-        mute.is_mute = False
+        mute = Mute(is_mute=False)
         async with http_back(era, mute) as back:
             private = replace(remote(back), settings=Settings(forward_headers=("authorization",)))
             async with many(spec("modern", "a", tmp_path / "log"), private) as made:

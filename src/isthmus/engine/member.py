@@ -3,8 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Collection, Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
@@ -68,7 +67,7 @@ class Spec:
     """What it has, where that is known here; what it has not then never goes to it."""
 
 
-Again = Callable[[], Coroutine[Any, Any, Any]]
+Again = Callable[[], Awaitable[Any]]
 """Does once more what a member was late with."""
 
 
@@ -287,7 +286,7 @@ class Member:
         for number in count(1):
             if pending is None:
                 await asyncio.sleep(self._breaker.wait(random.random()))
-                pending = self.begin(_quietly(again or self.probe))
+                pending = self.begin(quietly((again or self.probe)()))
             await asyncio.wait([pending], timeout=patience)
             if not pending.done() and self.gateway.is_opening:
                 await asyncio.wait([pending])
@@ -295,11 +294,6 @@ class Member:
                 again = None
             pending.cancel()
             patience, pending = min(2 * patience, most), None
-
-
-async def _quietly(work: Again) -> None:
-    with suppress(Fault):
-        await work()
 
 
 def _open(spec: Spec, settings: Settings, ends: Ends) -> Inner:
@@ -313,6 +307,14 @@ def _open(spec: Spec, settings: Settings, ends: Ends) -> Inner:
     from isthmus.engine.standin import stand_in
 
     return stand_in(inner, spec.stand)
+
+
+async def quietly(work: Awaitable[Any]) -> None:
+    """Do what a member may fail at: it has been put out for that, if it is to be."""
+    try:
+        await work
+    except Fault as fault:
+        _log.info("%s", fault.why)
 
 
 class Awaited(NamedTuple):

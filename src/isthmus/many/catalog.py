@@ -308,7 +308,7 @@ class Catalog:
             else:
                 got.append(None)
                 waiting[at] = self._fetch(method, asker, member)
-        again = partial(self._ask_again, method, asker)
+        again = partial(self._fetch, method, asker)
         awaited = [Awaited(members[at], task, partial(again, members[at])) for at, task in waiting.items()]
         await within_deadlines(awaited, self._now)
         for at, task in waiting.items():
@@ -328,9 +328,6 @@ class Catalog:
         if task is None:
             task = self._fetching[key] = member.begin(self._fetch_and_keep(key, method, asker))
         return task
-
-    async def _ask_again(self, method: str, asker: Asker, member: "Member") -> None:
-        await self._fetch(method, asker, member)
 
     async def _fetch_and_keep(self, key: _Key, method: str, asker: Asker) -> Shelf | Fault:
         task, began = asyncio.current_task(), self._now()

@@ -1,7 +1,6 @@
 """What fronts hand their messages to where there are many backs."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from math import inf
@@ -11,7 +10,7 @@ from msgspec import Raw
 
 from isthmus import limits
 from isthmus.engine.gateway import PROBE
-from isthmus.engine.member import Awaited, Ends, Member, Spec, within_deadlines
+from isthmus.engine.member import Awaited, Ends, Member, Spec, quietly, within_deadlines
 from isthmus.engine.settings import Settings
 from isthmus.engine.tasks import Tasks
 from isthmus.errors import Fault, fault_of
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from isthmus.engine.visiting import Held
     from isthmus.many.session import ManySession
 
-_log: Final = logging.getLogger("isthmus.many")
 _LISTEN: Final = "subscriptions/listen"
 """Never left to a sole member: it may be one of several as soon as something is added."""
 _WARNED: Final = frozenset({"debug", "info", "notice", "warning"})
@@ -416,7 +414,7 @@ class Many:
             Who is missing, and why. One that is late and has said so in the other era is not.
         """
         new = [(m, work) for m, work in wanted if not m.has_met(is_modern=is_modern) and m.why_out is None]
-        waiting = [Awaited(m, m.begin(_quietly(work(m))), partial(work, m)) for m, work in new]
+        waiting = [Awaited(m, m.begin(quietly(work(m))), partial(work, m)) for m, work in new]
         known = {m for m, _ in new if m.is_met and not m.is_private}
         await within_deadlines(waiting, self.now, known)
         return {member.name: member.why_out for member, _ in wanted if member.why_out is not None}
@@ -474,11 +472,3 @@ def _routed(port: Port, route: Route, method: str) -> Port:
 
 def _nothing() -> None:
     """Nothing is left to cancel."""
-
-
-async def _quietly(work: Coroutine[Any, Any, None]) -> None:
-    """A member that fails at saying what it is has been put out for it."""
-    try:
-        await work
-    except Fault as fault:
-        _log.info("%s", fault.why)
