@@ -12,6 +12,7 @@ import pytest
 from isthmus.cli import config
 from isthmus.cli.servers import read_plan
 from isthmus.config.schema import schema
+from isthmus.config.show import shown
 from isthmus.config.variables import Input
 from isthmus.engine.member import Spec
 from isthmus.errors import ConfigError
@@ -217,14 +218,30 @@ def test_nobody_is_asked_while_clients_are_served(tmp_path: Path, monkeypatch: p
     assert commands(plan.again()) == ["/a", "x"] and asked == ["a", "b"]
 
 
-def test_a_new_name_of_the_whole_replaces_no_server(tmp_path: Path) -> None:
+@pytest.mark.parametrize("new", [{"name": "two"}, {"name": "one", "limits": {"sessions": 5, "body": 9999, "drain": 1}}])
+def test_what_is_said_of_the_whole_replaces_no_server(new: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "mcp.json"
     servers = {"a": {"command": "/a"}, "b": {"command": "/b"}}
     write(file, {"mcpServers": servers, "isthmus": {"name": "one"}})
     plan, settings = read_plan(str(file), name=None, watches=False)
-    write(file, {"mcpServers": servers, "isthmus": {"name": "two"}})
+    write(file, {"mcpServers": servers, "isthmus": new})
     assert plan.again is not None and plan.again() == plan.specs
     assert settings.name == plan.specs[0].settings.name == "one"
+
+
+def test_what_inputs_stand_for_is_looked_at_without_their_values(tmp_path: Path) -> None:
+    file = tmp_path / "mcp.json"
+    inputs: list[dict[str, Any]] = [
+        {"id": "port"},
+        {"id": "url", "default": "http://127.0.0.1:8/x"},
+        {"id": "host", "options": ["there"]},
+    ]
+    inputs = [{"type": "pickString" if "options" in each else "promptString", **each} for each in inputs]
+    urls = ["http://127.0.0.1:${input:port}/mcp", "${input:url}", "http://${input:host}/mcp"]
+    servers = {f"s{number}": {"url": url, "isthmus": {"insecure": True}} for number, url in enumerate(urls)}
+    write(file, {"mcpServers": servers, "inputs": inputs})
+    found = shown(config.read(str(file)))
+    assert [each["url"] for each in found["mcpServers"].values()] == ["***"] * 3
 
 
 def test_nobody_is_asked_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -294,6 +294,46 @@ def test_instructions_are_for_others_only_where_they_are_public(front: str, back
     run(scenario)
 
 
+@pytest.mark.parametrize("front", ERAS)
+def test_what_one_client_may_do_is_no_limit_for_another(front: str) -> None:
+    kinds: dict[str, dict[str, Any]] = {"red": {"logging": {}}, "blue": {"completions": {}}}
+
+    async def scenario() -> None:
+        async def handle(back: HttpBack, exchange: Exchange) -> None:
+            method = exchange.message.get("method")
+            if method == "server/discover":
+                said = {"supportedVersions": ["2026-07-28"], "resultType": "complete", "cacheScope": "private"}
+                exchange.result(capabilities=kinds[exchange.headers["authorization"]], **said)
+            else:
+                await answer(back, exchange)
+
+        async def ignore(back: HttpBack, exchange: Exchange) -> None:
+            """Answers nothing."""
+
+        async with http_back("modern", handle) as back, http_back("modern", ignore) as mute:
+            back.tools = [{"name": "echo", "inputSchema": {"type": "object"}}]
+            spec = Spec(name="a", target=http(back), face=Face("a", Choice()), settings=settings("authorization"))
+            slow = Spec(name="b", target=http(mute), face=Face("b", Choice()), deadline=0.5)
+            async with Stage(Many([spec, slow])) as stage:
+
+                async def meet(who: str) -> None:
+                    client = stage.client()
+                    if front == "legacy":
+                        await client.legacy("ping", {"Authorization": who})
+                        said = client.opened
+                    else:
+                        said = await client.modern("server/discover", {"Authorization": who})
+                    offered = said["result"]["capabilities"].keys()
+                    assert {"logging", "completions"} & offered == kinds[who].keys()
+                    listed = await client.ask(front, "tools/list", {"Authorization": who})
+                    assert [each["name"] for each in listed["result"]["tools"]] == ["a_echo"]
+
+                await asyncio.gather(meet("red"), meet("blue"))  # both wait for the other server
+                await meet("red")
+
+    run(scenario)
+
+
 def test_nothing_goes_along_a_redirect_to_another_origin() -> None:
     async def scenario() -> None:
         async with http_back("modern") as other:

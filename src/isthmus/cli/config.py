@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from isthmus.cli.terminal import plain
 from isthmus.errors import ConfigError
-from isthmus.masking import MASK
 
 if TYPE_CHECKING:
     from isthmus.config.load import Config
@@ -33,10 +32,13 @@ def show(path: str) -> int:
 
 
 def read(path: str) -> "Config":
-    """A configuration to look at: nobody is asked for inputs, whose values would not be shown anyway."""
+    """A configuration to look at: nobody is asked for inputs, whose values would not be shown anyway.
+
+    A value that may be right stands for each: a port, say, is looked at.
+    """
     from isthmus.config.load import load
 
-    return load(path, ask=lambda _: MASK)
+    return load(path, ask=lambda wanted: wanted.default or (wanted.options[0][1] if wanted.options else "1"))
 
 
 def import_from(client: str, file: str | None) -> int:

@@ -51,20 +51,28 @@ def read_plan(path: str, *, name: str | None, watches: bool) -> "tuple[Plan, Set
         files = {each: stamp(each) for each in files}  # before it is read: what comes later is a change
         config = load(path, ask=ask)
         files = {each: files.get(each, stamp(each)) for each in config.files}
-        if name is None:
-            return config
-        specs = tuple(replace(spec, settings=replace(spec.settings, name=name)) for spec in config.specs)
-        return replace(config, specs=specs, settings=replace(config.settings, name=name))
+        return config
 
     def again() -> "tuple[Spec, ...]":
         """Nobody is asked while clients are served: the answer could be long in coming, and all would wait for it."""
-        return read(lambda wanted: known.get(wanted.id)).specs
+        return _of_whole(read(lambda wanted: known.get(wanted.id)).specs, settings)
 
     config = read(_once(asker(), known))
-    name = config.settings.name  # a new one would replace every server, and is nobody's who is there already
+    settings = replace(config.settings, name=name) if name is not None else config.settings
     watched = (lambda: files) if watches else None
-    plan = Plan(name=Path(path).name, specs=config.specs, again=again, watched=watched)
-    return plan, config.settings
+    plan = Plan(name=Path(path).name, specs=_of_whole(config.specs, settings), again=again, watched=watched)
+    return plan, settings
+
+
+def _of_whole(specs: "tuple[Spec, ...]", whole: "Settings") -> "tuple[Spec, ...]":
+    """The servers, with the name and the clients' limits of the whole: those that a new file has replace nobody."""
+    from dataclasses import replace
+
+    from isthmus.config.keys import FRONT_LIMITS
+
+    fronts = {each: getattr(whole.limits, each) for each in FRONT_LIMITS}
+    said = ((spec, replace(spec.settings.limits, **fronts)) for spec in specs)
+    return tuple(replace(spec, settings=replace(spec.settings, name=whole.name, limits=each)) for spec, each in said)
 
 
 def refuse_options(arguments: argparse.Namespace) -> None:

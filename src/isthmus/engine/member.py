@@ -67,6 +67,13 @@ class Spec:
     """What it has, where that is known here; what it has not then never goes to it."""
 
 
+class Said(NamedTuple):
+    """What a server said it can do, and of its use."""
+
+    offered: dict[str, Any]
+    instructions: str | None
+
+
 Again = Callable[[], Awaitable[Any]]
 """Does once more what a member was late with."""
 
@@ -156,8 +163,8 @@ class Member:
         return self._offered.get(is_modern, self._offered.get(not is_modern))
 
     def offers(self, kind: str) -> bool:
-        """Whether it may have things of a kind; one that has never said may."""
-        return not self._offered or any(kind in offered for offered in self._offered.values())
+        """Whether it may have things of a kind; one that has never said may, or that says so to each client itself."""
+        return not self._offered or self.is_private or any(kind in offered for offered in self._offered.values())
 
     def announces(self, kind: str) -> bool:
         """Whether it may say that its things of a kind changed; one that has never said what it is may."""
@@ -166,19 +173,19 @@ class Member:
         each = [offered.get(kind) for offered in self._offered.values()]
         return any(isinstance(offered, dict) and offered.get("listChanged") is True for offered in each)
 
-    def learn(self, said: Members, *, is_modern: bool = False) -> str | None:
+    def learn(self, said: Members, *, is_modern: bool = False) -> "Said | None":
         """It said to a client of an era what it is: the opened result of `initialize` or `server/discover`.
 
         Returns:
-            Its instructions, where they are for nobody but this client: it knows who asks, and calls them not public.
+            The same, where it is for nobody but this client: the member knows who asks, and calls it not public.
         """
         offered = decode(said["capabilities"]) if "capabilities" in said else {}
-        self._offered[is_modern] = offered if isinstance(offered, dict) else {}
-        instructions = string(said.get("instructions"))
+        what = Said(offered if isinstance(offered, dict) else {}, string(said.get("instructions")))
+        self._offered[is_modern] = what.offered
         self.is_private = self.gateway.forwards and string(said.get("cacheScope")) != "public"
-        self.instructions = instructions if not self.is_private else None
+        self.instructions = what.instructions if not self.is_private else None
         self.answered()
-        return instructions if self.is_private else None
+        return what if self.is_private else None
 
     def answered(self) -> None:
         """It gave a sign of life."""

@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from isthmus import limits
-from isthmus.engine.member import Member
+from isthmus.engine.member import Member, Said
 from isthmus.engine.sharing import Box
 from isthmus.errors import BackFault
 from isthmus.many.catalog import Page, read_page, untold
@@ -35,8 +35,8 @@ class ModernAsker:
         self._request = request
         self.headers = many.headers_to_forward(headers)
         """Those that may go on."""
-        self.told: dict[str, str | None] = {}
-        """Instructions that are for nobody else, by the member's name."""
+        self.told: dict[str, Said] = {}
+        """What members said to this client alone, by their names."""
 
     @property
     def shape(self) -> str:
@@ -65,7 +65,9 @@ class ModernAsker:
         """Have a member say what it is."""
         result = await self._ask(member, "server/discover", {})
         if result is not None:
-            self.told[member.name] = member.learn(result, is_modern=True)
+            told = member.learn(result, is_modern=True)
+            if told is not None:
+                self.told[member.name] = told
 
     async def _ask(self, member: Member, method: str, params: dict[str, Any]) -> Members | None:
         """The opened result; None where the member does not know the method."""

@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from isthmus import limits
 from isthmus.engine.gateway import PROBE
-from isthmus.engine.member import Awaited, Ends, Member, Spec, quietly, within_deadlines
+from isthmus.engine.member import Awaited, Ends, Member, Said, Spec, quietly, within_deadlines
 from isthmus.engine.settings import Settings
 from isthmus.engine.tasks import Tasks
 from isthmus.errors import Fault, fault_of
@@ -364,7 +364,7 @@ class Many:
 
     async def _discover(self, asker: ModernAsker) -> dict[str, Any]:
         missing = await self.meet([(member, asker.meet) for member in self.members], is_modern=True)
-        offered = self.capabilities(is_modern=True)
+        offered = self.capabilities(asker.told, is_modern=True)
         return merge.discover(offered, self.instructions(asker.told), MODERN, self.info, missing or None, MISSING_KEY)
 
     async def notify(self, envelope: Envelope, version: str) -> None:
@@ -434,13 +434,21 @@ class Many:
         """The lines of a client's headers that go on to any member."""
         return b"".join(member.gateway.forwarded(headers) for member in self.members) if headers is not None else b""
 
-    def capabilities(self, *, is_modern: bool) -> dict[str, Any]:
-        """What all of them can do together; one that has never said may be able to do anything that a list shows."""
-        each = [member.capabilities(is_modern=is_modern) for member in self.members]
+    def capabilities(self, told: Mapping[str, Said], *, is_modern: bool) -> dict[str, Any]:
+        """What all of them can do together; one that has never said may be able to do anything that a list shows.
+
+        Args:
+            told: what they said to one client alone, by their names.
+            is_modern: whether it is a modern client.
+        """
+        each = [
+            told[member.name].offered if member.name in told else member.capabilities(is_modern=is_modern)
+            for member in self.members
+        ]
         known = [offered for offered in each if offered is not None]
         return merge.capabilities(known, is_whole=len(known) == len(self.members))
 
-    def instructions(self, told: Mapping[str, str | None]) -> str | None:
+    def instructions(self, told: Mapping[str, Said]) -> str | None:
         """What all of them say of themselves, under their names; the proxy's own instead, where it has any.
 
         Args:
@@ -448,7 +456,7 @@ class Many:
         """
         if self.settings.instructions is not None:
             return self.settings.instructions
-        each = [(member.name, told.get(member.name) or member.instructions) for member in self.members]
+        each = [(member.name, told.get(member.name, member).instructions) for member in self.members]
         said = [(name, text) for name, text in each if text]
         if len(self.members) == 1:
             return said[0][1] if said else None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Raw
 
 from isthmus.engine.asking import AskingSession
-from isthmus.engine.member import Awaited, Member, Nested, within_deadlines
+from isthmus.engine.member import Awaited, Member, Nested, Said, within_deadlines
 from isthmus.engine.questions import Questions
 from isthmus.engine.sharing import Box
 from isthmus.errors import BackUnavailable, Fault, FrontFault, fault_of
@@ -76,7 +76,7 @@ class ManySession:
         self._level: Envelope | None = None
         self._watched = Watched()
         self._watching: asyncio.Task[None] | None = None
-        self._told: dict[str, str | None] = {}
+        self._told: dict[str, Said] = {}
         self._is_initialized = False
         self._is_closed = False
         strays.opened = self._listens
@@ -92,7 +92,7 @@ class ManySession:
         await self._many.meet([(member, self._meet) for member in members], is_modern=False)
         result: dict[str, Any] = {
             "protocolVersion": self.version,
-            "capabilities": self._many.capabilities(is_modern=False),
+            "capabilities": self._many.capabilities(self._told, is_modern=False),
             "serverInfo": self._many.info,
         }
         instructions = self._many.instructions(self._told)
@@ -178,7 +178,7 @@ class ManySession:
         """A member is there again, or is gone, or the members are others: what there is has changed."""
         if self._is_initialized and not self._is_closed:
             for each in ("tools", "prompts", "resources"):
-                if each in self._many.capabilities(is_modern=False):
+                if each in self._many.capabilities(self._told, is_modern=False):
                     self._strays.notify(notification_message(f"notifications/{each}/list_changed"))
         self._watch_left()
 
@@ -412,7 +412,9 @@ class ManySession:
             if self._is_closed:
                 await member.gateway.end_session(session)
                 return
-            self._told[member.name] = member.learn(open_object(parse_own(answer).members["result"]) or {})
+            told = member.learn(open_object(parse_own(answer).members["result"]) or {})
+            if told is not None:
+                self._told[member.name] = told
             if self._is_initialized:
                 await session.notify(parse_own(notification_message(INITIALIZED)))
             leg.session, leg.answer_to_initialize = session, answer
